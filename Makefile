@@ -15,7 +15,7 @@ ARGS ?=
 	test-install test-blackbox test-browser test-deploy bench clean distclean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 	@echo; echo "  Variables (ports, cache, database server, Odoo): settings.mk"
 
 setup: ## fetch and check all that running needs (Odoo, Python packages, system packages)
@@ -70,7 +70,7 @@ bench: setup-test ## figures: bills per second, statements per bill
 	@$(MANAGE) bench $(ARGS)
 
 clean: stop ## stop all, drop the embedded databases, logs and caught mails; keep the downloads
-	@rm -rf -- "$(BILLING_CACHE)"/{pg,data,log,mail,mail-*,run,conf,lock}
+	@rm -rf -- "$(BILLING_CACHE)"/{pg,data,log,mail,run,conf,lock,home}
 
 distclean: clean ## also remove the downloads
 	@rm -rf -- "$(BILLING_CACHE)"
