@@ -126,7 +126,7 @@ def code_key(*more):
         path
         for path in ADDONS.rglob("*")
         if path.is_file()
-        and not re.search(r"/(tests|readme|__pycache__|\.[^/]+)/|\.py[co]$|/\.", path.relative_to(CHECKOUT).as_posix())
+        and not re.search(r"/(tests|readme|__pycache__|\.[^/]+)/|\.pyc$|\.pot$|/\.", path.relative_to(CHECKOUT).as_posix())
     ]
     for path in sorted(paths) + [path for path in more if path.exists()]:
         digest.update(path.relative_to(CHECKOUT).as_posix().encode())
