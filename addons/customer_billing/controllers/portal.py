@@ -1,0 +1,282 @@
+from odoo import http
+from odoo.addons.account.controllers.portal import PortalAccount
+from odoo.addons.portal.controllers.portal import pager as portal_pager
+from odoo.exceptions import AccessError, MissingError
+from odoo.fields import Domain
+from odoo.http import request
+from odoo.tools import formatLang
+
+LATEST_BILLS = 6
+
+
+class BillingPortal(PortalAccount):
+    """Contracts of the customer, and what his bills are made of."""
+
+    def _prepare_home_portal_values(self, counters):
+        values = super()._prepare_home_portal_values(counters)
+        if "contract_count" in counters:
+            contracts = request.env["billing.contract"]
+            values["contract_count"] = (
+                contracts.search_count(self._get_contracts_domain(), limit=1)
+                if contracts.has_access("read")
+                else 0
+            )
+        return values
+
+    # Contracts
+
+    def _get_contracts_domain(self):
+        """The contracts that the portal lists; whose they are is up to the record rules.
+
+        Staff who look at the portal see their own, as a customer would.
+        """
+        partner = request.env.user.partner_id.commercial_partner_id
+        return [
+            ("state", "!=", "draft"),
+            "|",
+            ("partner_id", "child_of", partner.id),
+            ("invoice_partner_id", "child_of", partner.id),
+        ]
+
+    def _get_contract_searchbar_sortings(self):
+        return {
+            "date": {"label": request.env._("Newest"), "order": "date_start desc, id desc"},
+            "name": {"label": request.env._("Number"), "order": "name"},
+            "next": {"label": request.env._("Next bill"), "order": "next_bill_date, id desc"},
+            "state": {"label": request.env._("Status"), "order": "state, date_start desc"},
+        }
+
+    @http.route(
+        ["/my/contracts", "/my/contracts/page/<int:page>"],
+        type="http",
+        auth="user",
+        website=True,
+        readonly=True,
+    )
+    def portal_my_contracts(self, page=1, sortby=None, **kw):
+        contracts = request.env["billing.contract"]
+        readable = contracts.has_access("read")
+        sortings = self._get_contract_searchbar_sortings()
+        sortby = sortby if sortby in sortings else "date"
+        domain = self._get_contracts_domain()
+        pager = portal_pager(
+            url="/my/contracts",
+            url_args={"sortby": sortby},
+            total=contracts.search_count(domain) if readable else 0,
+            page=page,
+            step=self._items_per_page,
+        )
+        if readable:
+            contracts = contracts.search(
+                domain,
+                order=sortings[sortby]["order"],
+                limit=self._items_per_page,
+                offset=pager["offset"],
+            )
+        request.session["my_contracts_history"] = contracts.ids[:100]
+        return request.render(
+            "customer_billing.portal_my_contracts",
+            {
+                **self._prepare_portal_layout_values(),
+                "page_name": "contract",
+                "contracts": [
+                    {
+                        "contract": contract,
+                        "terms": self._get_plan_sentence(contract.plan_id),
+                        "items": ", ".join(contract._get_portal_lines().mapped("name")),
+                    }
+                    for contract in contracts
+                ],
+                "default_url": "/my/contracts",
+                "pager": pager,
+                "searchbar_sortings": sortings,
+                "sortby": sortby,
+            },
+        )
+
+    @http.route("/my/contracts/<int:contract_id>", type="http", auth="public", website=True)
+    def portal_my_contract(self, contract_id, access_token=None, **kw):
+        try:
+            contract_sudo = self._document_check_access(
+                "billing.contract", contract_id, access_token
+            )
+        except (AccessError, MissingError):
+            return request.redirect("/my")
+        values = self._contract_get_page_view_values(contract_sudo, access_token, **kw)
+        return request.render("customer_billing.portal_contract_page", values)
+
+    @http.route(
+        [
+            "/my/contracts/<int:contract_id>/bills",
+            "/my/contracts/<int:contract_id>/bills/page/<int:page>",
+        ],
+        type="http",
+        auth="user",
+        website=True,
+    )
+    def portal_my_contract_bills(self, contract_id, page=1, sortby=None, filterby=None, **kw):
+        try:
+            contract_sudo = self._document_check_access("billing.contract", contract_id)
+        except (AccessError, MissingError):
+            return request.redirect("/my")
+        values = self._prepare_my_invoices_values(
+            page,
+            None,
+            None,
+            sortby if sortby in self._get_account_searchbar_sortings() else None,
+            filterby if filterby in self._get_account_searchbar_filters() else None,
+            domain=self._get_contract_bills_domain(contract_sudo),
+            url=f"/my/contracts/{contract_id}/bills",
+        )
+        pager = portal_pager(**values["pager"])
+        bills = values["invoices"](pager["offset"])
+        request.session["my_invoices_history"] = [bill["invoice"].id for bill in bills][:100]
+        values["searchbar_filters"].pop("bills")  # what the customer bills us
+        values.update(
+            {
+                "page_name": "contract_bills",
+                "contract": contract_sudo,
+                "invoices": bills,
+                "pager": pager,
+            }
+        )
+        return request.render("account.portal_my_invoices", values)
+
+    def _get_contract_bills_domain(self, contract):
+        """The bills of a contract that the portal shows; searched with the reader's own rights."""
+        return self._get_invoices_domain("out") & Domain(
+            "billing_contract_ids", "in", contract.ids
+        )
+
+    def _contract_get_page_view_values(self, contract_sudo, access_token, **kwargs):
+        """Values of the page of a contract. Override to add values."""
+        today = contract_sudo._get_today()
+        lines = contract_sudo._get_portal_lines()
+        taxed_prices = contract_sudo.company_id.account_price_include == "tax_included"
+        values = {
+            "page_name": "contract",
+            "contract": contract_sudo,
+            "res_company": contract_sudo.company_id,  # its logo
+            "today": today,
+            "plan_sentence": self._get_plan_sentence(contract_sudo.plan_id),
+            "period_sentence": self._get_period_sentence(contract_sudo.plan_id),
+            "renewal_sentence": self._get_renewal_sentence(contract_sudo.plan_id),
+            "lines": lines,
+            "line_prices": {line.id: self._get_line_price(line) for line in lines},
+            "period_total": sum(
+                line.price_subtotal
+                for line in lines
+                if line.charge_type == "recurring" and line.is_current
+            ),
+            "taxed_prices": taxed_prices,
+            "pauses": contract_sudo.pause_ids.filtered(
+                lambda pause: not pause.date_to or pause.date_to >= today
+            ).sorted("date_from"),
+            "backend_url": f"/odoo/billing.contract/{contract_sudo.id}",
+            **self._get_contract_bills(contract_sudo),
+        }
+        return self._get_page_view_values(
+            contract_sudo, access_token, values, "my_contracts_history", False, **kwargs
+        )
+
+    def _get_contract_bills(self, contract):
+        """The latest bills of a contract, for readers who may read them by their own rights.
+
+        A link with a token opens the contract alone.
+        """
+        moves = request.env["account.move"]
+        reader = contract.with_user(request.env.user)
+        if not moves.has_access("read") or not reader.has_access("read"):
+            return {"bills": None, "bill_count": 0}
+        domain = self._get_contract_bills_domain(contract)
+        return {
+            "bills": moves.search(domain, order="invoice_date desc, id desc", limit=LATEST_BILLS),
+            "bill_count": moves.search_count(domain),
+        }
+
+    # Terms in words
+
+    def _get_plan_sentence(self, plan):
+        """How often and when a plan bills, in words: “Every 3 months, in advance”."""
+        plan = plan.sudo()  # read with the contract, which its reader may see
+        _ = request.env._
+        if plan.interval == 1:
+            cycle = {
+                "day": _("Every day"),
+                "week": _("Every week"),
+                "month": _("Every month"),
+                "year": _("Every year"),
+            }[plan.interval_unit]
+        else:
+            number = plan.interval
+            cycle = {
+                "day": _("Every %s days", number),
+                "week": _("Every %s weeks", number),
+                "month": _("Every %s months", number),
+                "year": _("Every %s years", number),
+            }[plan.interval_unit]
+        if plan.timing == "advance":
+            return _("%s, in advance", cycle)
+        return _("%s, in arrears", cycle)
+
+    def _get_period_sentence(self, plan):
+        """Which days the periods of a plan run from and to."""
+        _ = request.env._
+        if plan.anchor == "day":
+            return _("From day %s of a month", plan.anchor_day)
+        if plan.anchor == "month_end":
+            return _("To the end of a calendar month")
+        return _("From the day of the start")
+
+    def _get_renewal_sentence(self, plan):
+        """The term of a plan and how it goes on; False where there is none."""
+        if plan.renewal == "none":
+            return False
+        _ = request.env._
+        number = plan.term_interval
+        if plan.term_unit == "year":
+            term = _("1 year") if number == 1 else _("%s years", number)
+        else:
+            term = _("1 month") if number == 1 else _("%s months", number)
+        if plan.renewal == "manual":
+            return _("%s, not renewed by itself", term)
+        return _(
+            "%(term)s, renewed by itself unless ended %(days)s days before",
+            term=term,
+            days=plan.notice_days,
+        )
+
+    def _get_line_price(self, line):
+        """The unit price of a line as text, or False where it depends on the quantity."""
+        if line.price_id and line.price_id.pricing_model != "per_unit":
+            return False
+        digits = line.currency_id.decimal_places
+        while digits < 6 and abs(round(line.price_unit, digits) - line.price_unit) > 1e-9:
+            digits += 1
+        return formatLang(
+            request.env, line.price_unit, digits=digits, currency_obj=line.currency_id
+        )
+
+    # Bills
+
+    def _invoice_get_page_view_values(self, invoice, access_token, **kwargs):
+        values = super()._invoice_get_page_view_values(invoice, access_token, **kwargs)
+        if invoice.billing_run_id:
+            values["billing_lines"] = self._get_billing_lines(invoice)
+        return values
+
+    def _get_billing_lines(self, invoice):
+        """The lines of a bill with what explains them: list of dicts (line, name, explanations)."""
+        explanations = {}
+        for explanation in invoice._get_billing_explanations():
+            explanations.setdefault(explanation["move_line"], []).append(explanation)
+        lines = invoice.invoice_line_ids.filtered(lambda line: line.display_type == "product")
+        return [
+            {
+                "line": line,
+                "name": (line.name or "").split("\n")[0],
+                "taxes": ", ".join(tax.tax_label for tax in line.tax_ids if tax.tax_label),
+                "explanations": explanations.get(line, []),
+            }
+            for line in lines.sorted("sequence")
+        ]

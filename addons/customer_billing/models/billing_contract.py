@@ -1,0 +1,525 @@
+from datetime import timedelta
+
+from odoo import Command, api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+# What the periods of every line are cut by; fixed once the contract is active.
+FROZEN_FIELDS = frozenset(
+    ("date_start", "plan_id", "currency_id", "company_id", "partner_id", "billed_through")
+)
+
+
+class BillingContract(models.Model):
+    """What a customer has agreed to pay for, again and again."""
+
+    _name = "billing.contract"
+    _description = "Billing Contract"
+    _inherit = [
+        "billing.protected.mixin",
+        "portal.mixin",
+        "mail.thread",
+        "mail.activity.mixin",
+    ]
+    _order = "date_start desc, id desc"
+    _check_company_auto = True
+    _rec_names_search = ["name", "client_ref", "partner_id.name"]
+    _billing_protected = frozenset(("state", "next_bill_date", "close_reason_id"))
+
+    name = fields.Char(
+        string="Contract", required=True, readonly=True, copy=False, default=lambda self: self.env._("New")
+    )
+    partner_id = fields.Many2one(
+        "res.partner",
+        string="Customer",
+        required=True,
+        index=True,
+        tracking=True,
+        check_company=True,
+        ondelete="restrict",
+    )
+    invoice_partner_id = fields.Many2one(
+        "res.partner",
+        string="Bill To",
+        compute="_compute_invoice_partner_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        required=True,
+        index=True,
+        check_company=True,
+        ondelete="restrict",
+    )
+    company_id = fields.Many2one(
+        "res.company", required=True, index=True, default=lambda self: self.env.company
+    )
+    currency_id = fields.Many2one(
+        "res.currency",
+        compute="_compute_currency_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        required=True,
+    )
+    plan_id = fields.Many2one(
+        "billing.plan",
+        required=True,
+        index=True,
+        tracking=True,
+        check_company=True,
+        ondelete="restrict",
+    )
+    date_start = fields.Date(
+        required=True, default=fields.Date.context_today, tracking=True, copy=False
+    )
+    date_end = fields.Date(tracking=True, copy=False, help="The last day that is charged.")
+    billed_through = fields.Date(
+        copy=False,
+        help="For contracts brought over from another system: days up to this one were "
+        "charged there and are not billed here.",
+    )
+    state = fields.Selection(
+        [("draft", "Draft"), ("active", "Active"), ("paused", "Paused"), ("ended", "Ended")],
+        default="draft",
+        required=True,
+        index=True,
+        tracking=True,
+        copy=False,
+    )
+    user_id = fields.Many2one(
+        "res.users",
+        string="Salesperson",
+        compute="_compute_user_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        tracking=True,
+        index=True,
+        domain=[("share", "=", False)],
+    )
+    officer_id = fields.Many2one(
+        "res.users",
+        string="Billing Officer",
+        compute="_compute_officer_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        tracking=True,
+        domain=[("share", "=", False)],
+        groups="base.group_user",
+    )
+    payment_term_id = fields.Many2one(
+        "account.payment.term",
+        string="Payment Terms",
+        compute="_compute_payment_term_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        check_company=True,
+    )
+    journal_id = fields.Many2one(
+        "account.journal",
+        domain=[("type", "=", "sale")],
+        check_company=True,
+        help="Empty: the first sales journal of the company.",
+        groups="base.group_user",
+    )
+    pricelist_id = fields.Many2one(
+        "product.pricelist",
+        compute="_compute_pricelist_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        check_company=True,
+        groups="base.group_user",
+    )
+    client_ref = fields.Char(
+        string="Customer Reference", tracking=True, help="Purchase order; printed on the bills."
+    )
+    note = fields.Html(string="Terms and Conditions")
+    line_ids = fields.One2many("billing.contract.line", "contract_id", copy=True)
+    pause_ids = fields.One2many("billing.contract.pause", "contract_id")
+    charge_ids = fields.One2many("billing.charge", "contract_id")
+    move_ids = fields.Many2many(
+        "account.move",
+        "billing_contract_move_rel",
+        "contract_id",
+        "move_id",
+        string="Bills",
+        copy=False,
+        groups="base.group_user",
+    )
+    next_bill_date = fields.Date(
+        readonly=True, copy=False, help="The first day on which something may be billed."
+    )
+    mrr = fields.Monetary(
+        string="Monthly Revenue",
+        compute="_compute_mrr",
+        store=True,
+        aggregator="sum_currency",
+        groups="base.group_user",
+        help="Recurring price per month of the lines that are charged now.",
+    )
+    close_reason_id = fields.Many2one("billing.close.reason", readonly=True, copy=False)
+    bill_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
+    charge_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
+    active = fields.Boolean(default=True)
+
+    _name_unique = models.UniqueIndex(
+        "(name, company_id)", "A contract with this number already exists in this company."
+    )
+    _due_index = models.Index("(company_id, next_bill_date) WHERE next_bill_date IS NOT NULL")
+    _date_order = models.Constraint(
+        "CHECK (date_end IS NULL OR date_end >= date_start)",
+        "The last day of a contract cannot be before its first.",
+    )
+
+    # Computes
+
+    @api.depends("partner_id")
+    def _compute_invoice_partner_id(self):
+        for contract in self:
+            contract.invoice_partner_id = contract.partner_id.address_get(["invoice"]).get(
+                "invoice"
+            )
+
+    @api.depends("pricelist_id", "company_id")
+    def _compute_currency_id(self):
+        for contract in self:
+            if contract.state != "draft" and contract.currency_id:
+                continue
+            contract.currency_id = (
+                contract.pricelist_id.currency_id
+                or contract.company_id.currency_id
+                or self.env.company.currency_id
+            )
+
+    @api.depends("partner_id")
+    def _compute_user_id(self):
+        for contract in self:
+            contract.user_id = (
+                contract.partner_id.user_id
+                or contract.partner_id.commercial_partner_id.user_id
+                or contract.user_id
+                or self.env.user
+            )
+
+    @api.depends("partner_id", "company_id")
+    def _compute_officer_id(self):
+        for contract in self:
+            partner = contract.partner_id.commercial_partner_id
+            contract.officer_id = (
+                partner.with_company(contract.company_id).billing_officer_id
+                or contract.officer_id
+            )
+
+    @api.depends("invoice_partner_id", "company_id")
+    def _compute_payment_term_id(self):
+        for contract in self:
+            partner = contract.invoice_partner_id.with_company(contract.company_id)
+            contract.payment_term_id = partner.property_payment_term_id
+
+    @api.depends("partner_id", "company_id")
+    def _compute_pricelist_id(self):
+        for contract in self:
+            if contract.state != "draft":
+                continue
+            partner = contract.partner_id.with_company(contract.company_id)
+            contract.pricelist_id = (
+                partner.property_product_pricelist if partner.specific_property_product_pricelist
+                else False
+            )
+
+    @api.depends("state", "line_ids.mrr", "line_ids.is_current")
+    def _compute_mrr(self):
+        for contract in self:
+            contract.mrr = (
+                sum(line.mrr for line in contract.line_ids if line.is_current)
+                if contract.state in ("draft", "active")
+                else 0.0
+            )
+
+    def _compute_counts(self):
+        moves = dict(
+            self.env["account.move"]._read_group(
+                [("billing_contract_ids", "in", self.ids)],
+                ["billing_contract_ids"],
+                ["__count"],
+            )
+        )
+        charges = dict(
+            self.env["billing.charge"]._read_group(
+                [("contract_id", "in", self.ids)], ["contract_id"], ["__count"]
+            )
+        )
+        for contract in self:
+            contract.bill_count = moves.get(contract, 0)
+            contract.charge_count = charges.get(contract, 0)
+
+    def _compute_access_url(self):
+        super()._compute_access_url()
+        for contract in self:
+            contract.access_url = f"/my/contracts/{contract.id}"
+
+    # Constraints and write guards
+
+    @api.constrains("partner_id", "company_id", "line_ids", "plan_id")
+    def _check_active_has_lines(self):
+        for contract in self:
+            if contract.state != "draft" and not contract.line_ids:
+                raise ValidationError(
+                    self.env._("Contract %s needs at least one line.", contract.name)
+                )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        for vals in vals_list:
+            if vals.get("name", self.env._("New")) == self.env._("New"):
+                company = self.env["res.company"].browse(vals.get("company_id")) or self.env.company
+                vals["name"] = self.env["ir.sequence"].with_company(company).next_by_code(
+                    "billing.contract"
+                ) or self.env._("New")
+        return super().create(vals_list)
+
+    def write(self, vals):
+        frozen = FROZEN_FIELDS.intersection(vals)
+        if frozen:
+            for contract in self.filtered(lambda c: c.state != "draft"):
+                for name in frozen:
+                    field = self._fields[name]
+                    new = field.convert_to_write(
+                        field.convert_to_record(
+                            field.convert_to_cache(vals[name], contract), contract
+                        ),
+                        contract,
+                    )
+                    if new != field.convert_to_write(contract[name], contract):
+                        raise UserError(
+                            self.env._(
+                                "%(contract)s is active: its %(field)s is what past and future "
+                                "periods are cut by and cannot change. End this contract and "
+                                "start another one.",
+                                contract=contract.name,
+                                field=field.get_description(self.env, ["string"])["string"],
+                            )
+                        )
+        ends_before = {contract: contract.date_end for contract in self}
+        result = super().write(vals)
+        if "date_end" in vals:
+            for contract, before in ends_before.items():
+                ends = [day for day in (before, contract.date_end) if day]
+                if contract.state != "draft" and before != contract.date_end:
+                    contract._touch(min(ends))
+        return result
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_only_drafts(self):
+        if self.filtered(lambda contract: contract.state != "draft" or contract.charge_ids):
+            raise UserError(
+                self.env._(
+                    "A contract that has been active stays as part of the books. Close it, and "
+                    "archive it if you do not want to see it."
+                )
+            )
+
+    # Actions
+
+    def action_activate(self):
+        """Make draft contracts active, so that runs bill them.
+
+        :raises UserError: a contract has no line, or a line has no price
+        """
+        for contract in self.filtered(lambda c: c.state == "draft"):
+            if not contract.line_ids:
+                raise UserError(
+                    self.env._(
+                        "Add at least one line to %s: what is charged, how many, at what price.",
+                        contract.name,
+                    )
+                )
+            contract.line_ids._freeze()
+            contract_sudo = contract.sudo()  # protected fields are set by the engine only
+            contract_sudo.state = "active"
+            contract_sudo._reschedule()
+        self._refresh_state()
+        return True
+
+    def action_pause(self, date=None):
+        """Stop charging from ``date`` on (first day not charged; default today)."""
+        self.check_access("write")
+        date = fields.Date.to_date(date) or self._get_today()
+        if bad := self.filtered(lambda c: c.state not in ("active", "paused")):
+            raise UserError(
+                self.env._("Only active contracts can be paused: %s.", bad[0].display_name)
+            )
+        self.env["billing.contract.pause"].create(
+            [
+                {"contract_id": contract.id, "date_from": date, "origin": "staff"}
+                for contract in self
+            ]
+        )
+        return True
+
+    def action_resume(self, date=None):
+        """Charge again from ``date`` on (first day charged; default today).
+
+        Ends the open pauses that staff or the customer started; a hold ends by its own release.
+        """
+        self.check_access("write")
+        date = fields.Date.to_date(date) or self._get_today()
+        pauses = self.pause_ids.filtered(
+            lambda p: p.origin != "hold" and (not p.date_to or p.date_to >= date)
+        )
+        if not pauses:
+            raise UserError(self.env._("There is no open pause to end."))
+        gone = pauses.filtered(lambda p: p.date_from >= date)
+        (pauses - gone).write({"date_to": date - timedelta(days=1)})
+        gone.unlink()
+        return True
+
+    def action_close(self, date=None, reason_id=None):
+        """End contracts: ``date`` is the last day charged (default today).
+
+        :param reason_id: a ``billing.close.reason`` record or its id
+        :raises UserError: the contract is a draft, or would end before it starts
+        """
+        self.check_access("write")
+        date = fields.Date.to_date(date) or self._get_today()
+        reason = (
+            reason_id
+            if isinstance(reason_id, models.BaseModel)
+            else self.env["billing.close.reason"].browse(reason_id)
+        )
+        for contract in self:
+            if contract.state == "draft":
+                raise UserError(
+                    self.env._("%s is a draft: delete or archive it.", contract.name)
+                )
+            if date < contract.date_start:
+                raise UserError(
+                    self.env._(
+                        "%(contract)s starts on %(start)s and cannot end before.",
+                        contract=contract.name,
+                        start=contract.date_start,
+                    )
+                )
+            contract.date_end = date
+        self.sudo().close_reason_id = reason  # protected field
+        self._refresh_state()
+        return True
+
+    def action_open_close(self):
+        """Open the wizard that closes this contract."""
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Close Contract"),
+            "res_model": "billing.contract.close",
+            "view_mode": "form",
+            "target": "new",
+            "context": {"default_contract_ids": [Command.set(self.ids)]},
+        }
+
+    def action_view_bills(self):
+        """Open the bills of these contracts."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.account_move_action_bills"
+        )
+        action["domain"] = [("billing_contract_ids", "in", self.ids)]
+        action["context"] = {"create": False}
+        return action
+
+    def action_view_charges(self):
+        """Open the billing ledger of these contracts."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.billing_charge_action"
+        )
+        action["domain"] = [("contract_id", "in", self.ids)]
+        action["context"] = {"create": False}
+        return action
+
+    def action_bill_now(self):
+        """Propose a run for these contracts up to today and open it."""
+        run = self.env["billing.run"].create(
+            {
+                "company_id": self.company_id[:1].id,
+                "contract_ids": [Command.set(self.ids)],
+            }
+        )
+        run.action_propose()
+        return run._get_form_action()
+
+    # Scheduling
+
+    def _get_today(self):
+        """Today in the time zone of the contracts' company, read once."""
+        return (self.company_id[:1] or self.env.company)._get_billing_today()
+
+    def _refresh_state(self, today=None):
+        """Derive the state from the dates and the pauses of ``today``."""
+        for contract in self.sudo():  # protected field
+            if contract.state == "draft":
+                continue
+            day = today or contract._get_today()
+            if contract.date_end and contract.date_end < day:
+                state = "ended"
+            elif contract.pause_ids.filtered(
+                lambda p, day=day: p.date_from <= day and (not p.date_to or p.date_to >= day)
+            ):
+                state = "paused"
+            else:
+                state = "active"
+            if contract.state != state:
+                contract.state = state
+
+    def _touch(self, day):
+        """Note that what should be charged may have changed from ``day`` on.
+
+        Lowers ``recompute_from`` of the lines and the next bill date: the next run finds and
+        books the difference.
+        """
+        for line in self.line_ids.sudo():  # engine-owned field
+            if line.recompute_from and line.recompute_from > day:
+                line.recompute_from = day
+        self.filtered(lambda c: c.state != "draft")._reschedule()
+
+    def _reschedule(self):
+        """Set the next bill date to that of the first slot that may need an entry."""
+        engine = self.env["billing.engine"]
+        for contract in self.sudo():  # protected field
+            contract.next_bill_date = engine._get_next_bill_date(contract)
+
+    @api.model
+    def _cron_refresh_states(self):
+        """Nightly: contracts that begin or end a pause, or end, today change their state."""
+        for company in self.env["res.company"].search([]):
+            today = company._get_billing_today()
+            contracts = self.search(
+                [
+                    ("company_id", "=", company.id),
+                    ("state", "in", ("active", "paused")),
+                    "|",
+                    ("date_end", "<", today),
+                    ("pause_ids", "!=", False),
+                ]
+            )
+            contracts._refresh_state(today)
+            lines = self.env["billing.contract.line"].search(
+                [
+                    ("contract_id.company_id", "=", company.id),
+                    ("contract_id.state", "!=", "draft"),
+                    "|",
+                    ("date_start", "=", today),
+                    ("date_end", "=", today - timedelta(days=1)),
+                ]
+            )
+            lines._compute_is_current()
+
+    # Merging of partners and mail
+
+    def _mail_get_partner_fields(self, introspect_fields=False):
+        return ["invoice_partner_id", "partner_id"]
+
+    def _get_portal_lines(self):
+        """The lines to show to the customer: those that run or will run."""
+        self.ensure_one()
+        today = self._get_today()
+        return self.line_ids.filtered(lambda l: not l.date_end or l.date_end >= today)

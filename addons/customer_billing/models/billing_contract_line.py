@@ -1,0 +1,347 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ..tools import charging, money
+
+# What a past period's amount depends on: changed by amendments only.
+FROZEN_FIELDS = frozenset(
+    (
+        "contract_id", "product_id", "charge_type", "price_id", "price_unit", "quantity",
+        "discount", "date_start", "date_end", "plan_id",
+    )
+)  # fmt: skip
+
+
+class BillingContractLine(models.Model):
+    """One thing a contract charges for, from a day to a day, at a price fixed for the line.
+
+    A line never changes its past: an amendment ends it and starts another."""
+
+    _name = "billing.contract.line"
+    _description = "Billing Contract Line"
+    _inherit = ["billing.protected.mixin"]
+    _order = "contract_id, sequence, id"
+    _check_company_auto = True
+    _billing_protected = frozenset(("recompute_from", "plan_id"))
+
+    contract_id = fields.Many2one(
+        "billing.contract", required=True, index=True, ondelete="cascade"
+    )
+    sequence = fields.Integer(default=10)
+    partner_id = fields.Many2one(related="contract_id.partner_id", store=True, index=True)
+    company_id = fields.Many2one(related="contract_id.company_id", store=True)
+    currency_id = fields.Many2one(related="contract_id.currency_id")
+    contract_state = fields.Selection(related="contract_id.state", string="Contract Status")
+    plan_id = fields.Many2one(
+        "billing.plan",
+        string="Plan of the Line",
+        help="The plan that cuts the periods of this line, fixed when the line starts.",
+        readonly=True,
+        copy=False,
+        ondelete="restrict",
+    )
+    product_id = fields.Many2one(
+        "product.product",
+        string="Charge Item",
+        required=True,
+        index=True,
+        domain=[("sale_ok", "=", True)],
+        check_company=True,
+        ondelete="restrict",
+    )
+    name = fields.Char(
+        string="Description",
+        compute="_compute_name",
+        store=True,
+        readonly=False,
+        precompute=True,
+        required=True,
+    )
+    charge_type = fields.Selection(
+        [("recurring", "Recurring"), ("one_time", "Once")],
+        string="Charged",
+        default="recurring",
+        required=True,
+    )
+    price_id = fields.Many2one(
+        "billing.price",
+        string="Price",
+        compute="_compute_price_id",
+        store=True,
+        readonly=False,
+        precompute=True,
+        domain="[('product_id', '=', product_id), ('currency_id', '=', currency_id)]",
+        ondelete="restrict",
+        help="The published price; empty for a negotiated one.",
+    )
+    price_unit = fields.Float(
+        string="Unit Price",
+        compute="_compute_price_unit",
+        store=True,
+        readonly=False,
+        precompute=True,
+        min_display_digits="Product Price",
+        aggregator=None,
+        help="Per period and unit, in the currency of the contract.",
+    )
+    quantity = fields.Float(default=1.0, required=True, digits="Product Unit")
+    product_uom_id = fields.Many2one(related="product_id.uom_id", string="Unit")
+    discount = fields.Float(string="Disc.%", digits="Discount", aggregator=None)
+    tax_ids = fields.Many2many(
+        "account.tax",
+        string="Taxes",
+        domain=[("type_tax_use", "=", "sale")],
+        check_company=True,
+        help="Empty: the taxes of the product on the date of the bill, mapped by the "
+        "customer's fiscal position.",
+    )
+    date_start = fields.Date(
+        compute="_compute_date_start", store=True, readonly=False, precompute=True, copy=False
+    )
+    date_end = fields.Date(copy=False, help="The last day that is charged.")
+    recompute_from = fields.Date(
+        readonly=True,
+        copy=False,
+        groups="base.group_user",
+        help="No run needs to look at this line before this day.",
+    )
+    is_current = fields.Boolean(
+        compute="_compute_is_current", store=True, help="Charged today."
+    )
+    mrr = fields.Monetary(
+        string="Monthly Revenue", compute="_compute_mrr", store=True, aggregator="sum_currency"
+    )
+    price_subtotal = fields.Monetary(
+        string="Per Period", compute="_compute_price_subtotal", help="Before taxes, full period."
+    )
+    charge_ids = fields.One2many("billing.charge", "contract_line_id")
+
+    _date_order = models.Constraint(
+        "CHECK (date_end IS NULL OR date_end >= date_start)",
+        "The last day of a line cannot be before its first.",
+    )
+    _discount_range = models.Constraint(
+        "CHECK (discount >= 0 AND discount <= 100)", "A discount is between 0 and 100 %."
+    )
+
+    # Computes
+
+    @api.depends("product_id")
+    def _compute_name(self):
+        for line in self:
+            product = line.product_id
+            if lang := line.contract_id.partner_id.lang:
+                product = product.with_context(lang=lang)
+            line.name = product.display_name if product else False
+
+    @api.depends("product_id", "contract_id.currency_id", "date_start")
+    def _compute_price_id(self):
+        for line in self:
+            if line.contract_id.state not in (False, "draft"):
+                continue
+            line.price_id = line._find_price(line.date_start or fields.Date.context_today(line))
+
+    def _find_price(self, date):
+        """The published price of this line's product valid on ``date``, or an empty record."""
+        self.ensure_one()
+        if not self.product_id:
+            return self.env["billing.price"]
+        return self.env["billing.price"].search(
+            [
+                ("product_id", "=", self.product_id.id),
+                ("currency_id", "=", self.contract_id.currency_id.id),
+                ("company_id", "in", (False, self.contract_id.company_id.id)),
+                ("date_from", "<=", date),
+                "|",
+                ("date_to", "=", False),
+                ("date_to", ">=", date),
+            ],
+            order="company_id, date_from desc, id desc",
+            limit=1,
+        )
+
+    @api.depends("price_id", "product_id")
+    def _compute_price_unit(self):
+        for line in self:
+            if line.contract_id.state not in (False, "draft"):
+                continue
+            if line.price_id:
+                line.price_unit = line.price_id.unit_amount
+            elif line.product_id:
+                line.price_unit = line._get_list_price()
+
+    def _get_list_price(self):
+        """The price of the contract's price list, else the product's, in contract currency."""
+        contract = self.contract_id
+        date = self.date_start or fields.Date.context_today(self)
+        if contract.pricelist_id:
+            return contract.pricelist_id._get_product_price(
+                self.product_id, self.quantity or 1.0, currency=contract.currency_id, date=date
+            )
+        company = contract.company_id or self.env.company
+        return self.product_id.currency_id._convert(
+            self.product_id.lst_price, contract.currency_id, company, date, round=False
+        )
+
+    @api.depends("contract_id.date_start")
+    def _compute_date_start(self):
+        for line in self:
+            if line.contract_id.state in (False, "draft") or not line.date_start:
+                line.date_start = line.contract_id.date_start
+
+    @api.depends("date_start", "date_end", "contract_id.date_end", "contract_id.state")
+    def _compute_is_current(self):
+        today = fields.Date.context_today(self)
+        for line in self:
+            end = line._get_last_day()
+            line.is_current = (not end or end >= today) and (
+                line.contract_id.state == "draft" or not line.date_start or line.date_start <= today
+            )
+
+    @api.depends("price_unit", "quantity", "discount", "charge_type", "contract_id.plan_id", "price_id")
+    def _compute_mrr(self):
+        for line in self:
+            plan = line.plan_id or line.contract_id.plan_id
+            line.mrr = (
+                line.price_subtotal / plan._get_months()
+                if plan and line.charge_type == "recurring"
+                else 0.0
+            )
+
+    @api.depends("price_unit", "quantity", "discount", "price_id")
+    def _compute_price_subtotal(self):
+        for line in self:
+            try:
+                gross, _steps = charging.pricing.evaluate(
+                    line._get_kernel_price(), money.to_decimal(line.quantity)
+                )
+            except ValueError:  # told by the constraint when saved
+                gross = 0
+            line.price_subtotal = float(gross) * (1 - line.discount / 100)
+
+    # Constraints and write guards
+
+    @api.constrains("date_start", "date_end", "contract_id")
+    def _check_dates(self):
+        for line in self:
+            contract = line.contract_id
+            if line.date_start and line.date_start < contract.date_start:
+                raise ValidationError(
+                    self.env._(
+                        "%(line)s: a line cannot start before its contract (%(date)s).",
+                        line=line.name,
+                        date=contract.date_start,
+                    )
+                )
+
+    @api.constrains("quantity", "price_id", "price_unit", "contract_id")
+    def _check_price(self):
+        for line in self:
+            price = line.price_id
+            if price and price.currency_id != line.contract_id.currency_id:
+                raise ValidationError(
+                    self.env._(
+                        "%(line)s: the price is in %(price_currency)s, the contract in "
+                        "%(currency)s.",
+                        line=line.name,
+                        price_currency=price.currency_id.name,
+                        currency=line.contract_id.currency_id.name,
+                    )
+                )
+            try:
+                charging.pricing.evaluate(
+                    line._get_kernel_price(), money.to_decimal(line.quantity)
+                )
+            except ValueError as error:
+                raise ValidationError(f"{line.name}: {error}") from error
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        lines = super().create(vals_list)
+        lines._check_contract_is_draft()
+        return lines
+
+    def write(self, vals):
+        if FROZEN_FIELDS.intersection(vals) and not self.env.su:
+            self._check_contract_is_draft()
+        return super().write(vals)
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_only_drafts(self):
+        self._check_contract_is_draft()
+
+    def _check_contract_is_draft(self):
+        """Raise when a line belongs to a contract that is already billed."""
+        if self.env.su:
+            return  # amendments, through the contract's methods
+        if line := self.filtered(lambda l: l.contract_id.state != "draft")[:1]:
+            raise UserError(
+                self.env._(
+                    "%(contract)s is active: its lines are what bills were made from. Close "
+                    "the contract and start another one with the new terms.",
+                    contract=line.contract_id.name,
+                )
+            )
+
+    # Kernel
+
+    def _freeze(self):
+        """Fix the plan of lines that start: later changes of the contract do not move them."""
+        for line in self.sudo():  # engine-owned fields
+            line.write(
+                {
+                    "plan_id": line.contract_id.plan_id.id,
+                    "recompute_from": line.date_start,
+                }
+            )
+
+    def _get_last_day(self):
+        """The last day of the line, that of its contract included; False if open-ended."""
+        self.ensure_one()
+        ends = [day for day in (self.date_end, self.contract_id.date_end) if day]
+        return min(ends) if ends else False
+
+    def _get_kernel_price(self):
+        """The price of the line for the kernels; its own amount wins over the published one."""
+        self.ensure_one()
+        if self.price_id:
+            return self.price_id._to_kernel(unit_amount=self.price_unit)
+        return charging.pricing.Price(
+            model="per_unit",
+            unit_amount=money.to_decimal(self.price_unit),
+            package_size=money.to_decimal(1.0),
+            minimum_amount=money.to_decimal(0.0),
+            brackets=(),
+        )
+
+    def _get_terms(self):
+        """The terms of this line for the kernels, as ``charging.Terms``."""
+        self.ensure_one()
+        contract = self.contract_id
+        plan = self.plan_id or contract.plan_id
+        last_day = self._get_last_day()
+        holes = [
+            (pause.date_from, pause.date_to and pause.date_to + timedelta(days=1) or None)
+            for pause in contract.pause_ids
+        ]
+        if contract.billed_through:
+            holes.append((contract.date_start, contract.billed_through + timedelta(days=1)))
+        return charging.Terms(
+            kind=self.charge_type,
+            cycle=plan._get_cycle(),
+            timing=plan.timing,
+            lead_days=plan.lead_days if plan.timing == "advance" else 0,
+            anchor_start=contract.date_start,
+            start=self.date_start,
+            end=last_day + timedelta(days=1) if last_day else None,
+            holes=tuple(holes),
+            inputs=charging.Inputs(
+                price=self._get_kernel_price(),
+                quantity=money.to_decimal(self.quantity),
+                discount=money.to_decimal(self.discount),
+                method=plan.proration,
+            ),
+            rounding=money.to_decimal(contract.currency_id.rounding),
+        )

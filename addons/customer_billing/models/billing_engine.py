@@ -1,0 +1,496 @@
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+
+from odoo import Command, api, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL, format_date
+
+from ..tools import charging, money, trace
+
+DAY = timedelta(days=1)
+
+
+@dataclass(eq=False)
+class Due:
+    """What one contract is to be billed up to a date, before anything is written.
+
+    ``items`` are the future bill lines; ``following`` maps each line to the first slot that
+    is billed later; ``error`` says why nothing could be computed.
+    """
+
+    contract: models.BaseModel
+    items: list = field(default_factory=list)
+    following: dict = field(default_factory=dict)
+    error: str = ""
+
+    def is_empty(self):
+        """Nothing to bill: amounts of zero are shown in company only."""
+        return not any(item.amount for item in self.items)
+
+
+@dataclass(eq=False)
+class BillItem:
+    """One future bill line: a new difference or a pending charge, in one shape."""
+
+    line: models.BaseModel
+    amount: Decimal
+    quantity: Decimal
+    price_unit: Decimal  # of the bill line; quantity × price × (1 − discount) = amount
+    discount: Decimal
+    period_start: date
+    period_end: date  # inclusive
+    bill_date: date
+    difference: charging.Difference | None = None
+    charge: models.BaseModel | None = None
+
+
+@dataclass(eq=False)
+class BillGroup:
+    """The items of one future bill, and the contracts they come from."""
+
+    dues: list = field(default_factory=list)
+    items: list = field(default_factory=list)
+
+
+class BillingEngine(models.AbstractModel):
+    """Compares what should have been charged with the ledger and books the difference.
+
+    select → load → compute (pure) → group → book. A preview stops before "book"; it is the
+    same code."""
+
+    _name = "billing.engine"
+    _description = "Billing Engine"
+
+    # Select
+
+    @api.model
+    def _get_due_domain(self, company, until):
+        """The contracts that may have something to bill up to ``until``.
+
+        Override to add a condition. The state is not looked at but for drafts: the last
+        period in arrears of an ended contract is billed too.
+        """
+        return [
+            ("company_id", "=", company.id),
+            ("state", "!=", "draft"),
+            ("next_bill_date", "<=", until),
+        ]
+
+    # Load and compute
+
+    @api.model
+    def _compute_due(self, contracts, until):
+        """Compute what is to be billed for ``contracts`` up to ``until`` (inclusive).
+
+        The number of queries does not depend on the number of contracts, nor on their history.
+
+        :return: list of ``Due``, one per contract, in the same order
+        """
+        contracts = contracts.sudo()  # the engine reads all that it needs; callers check access
+        lines = contracts.line_ids
+        contracts.pause_ids.fetch(["contract_id", "date_from", "date_to"])
+        lines.price_id.bracket_ids.fetch(["price_id"])
+        dues = {contract: Due(contract) for contract in contracts}
+        terms, from_days = {}, {}
+        for line in lines:
+            due = dues[line.contract_id]
+            try:
+                terms[line] = line._get_terms()
+                from_days[line] = charging.slot_start(
+                    terms[line], line.recompute_from or line.date_start
+                )
+            except (UserError, ValueError) as error:
+                due.error = f"{line.name}: {error}"
+        booked = self._load_booked(from_days)
+        for line, line_terms in terms.items():
+            due = dues[line.contract_id]
+            try:
+                found, following = charging.differences(
+                    line_terms, booked.get(line.id, {}), from_days[line], until
+                )
+            except ValueError as error:
+                due.error = f"{line.name}: {error}"
+                continue
+            due.following[line] = following
+            due.items += [
+                self._make_item(line, difference, line_terms.rounding) for difference in found
+            ]
+        for charge in self._load_pending(contracts, until):
+            dues[charge.contract_id].items.append(self._make_pending_item(charge))
+        for due in dues.values():
+            due.items.sort(key=lambda item: (item.line.sequence, item.line.id, item.period_start))
+        return list(dues.values())
+
+    @api.model
+    def _load_booked(self, from_days):
+        """The ledger of lines from a slot on: {line id: {slot start: charging.Booked}}.
+
+        Waived credits are left out; the inputs are those frozen by the first entry.
+        """
+        if not from_days:
+            return {}
+        self.env["billing.charge"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT c.contract_line_id, c.slot_start,
+                       SUM(c.amount) FILTER (WHERE NOT COALESCE(c.waived, FALSE)),
+                       MAX(c.revision),
+                       (ARRAY_AGG(c.trace ORDER BY c.revision))[1]
+                  FROM UNNEST(%s::int[], %s::date[]) AS f(line_id, from_day)
+                  JOIN billing_charge c
+                    ON c.contract_line_id = f.line_id AND c.slot_start >= f.from_day
+                 WHERE c.state <> 'void'
+              GROUP BY c.contract_line_id, c.slot_start
+                """,
+                [line.id for line in from_days],
+                list(from_days.values()),
+            )
+        )
+        booked = defaultdict(dict)
+        for line_id, slot_start, amount, revision, values in rows:
+            booked[line_id][slot_start] = trace.to_booked(
+                values, Decimal(amount or 0), revision
+            )
+        return booked
+
+    @api.model
+    def _load_pending(self, contracts, until):
+        """Booked charges that wait for a bill."""
+        return self.env["billing.charge"].sudo().search_fetch(
+            [
+                ("contract_id", "in", contracts.ids),
+                ("state", "=", "pending"),
+                ("bill_date", "<=", until),
+            ],
+            order="contract_line_id, slot_start, revision",
+        )
+
+    @api.model
+    def _make_item(self, line, difference, rounding):
+        """The future bill line of a difference. Proration goes into the unit price."""
+        inputs, should = difference.inputs, difference.entitlement
+        quantity, discount = inputs.quantity, inputs.discount
+        price = None
+        if inputs.price.model == "per_unit" and difference.amount == money.round_amount(
+            should.full_amount, rounding
+        ):
+            price = inputs.price.unit_amount
+        elif inputs.price.model == "per_unit":
+            price = charging.unit_price(difference.amount, quantity, discount, rounding)
+        if price is None:
+            quantity, discount, price = Decimal(1), Decimal(0), difference.amount
+        served = should.served or ((difference.slot.start, difference.slot.end),)
+        return BillItem(
+            line=line,
+            amount=difference.amount,
+            quantity=quantity,
+            price_unit=price,
+            discount=discount,
+            period_start=served[0][0],
+            period_end=served[-1][1] - DAY,
+            bill_date=difference.bill_date,
+            difference=difference,
+        )
+
+    @api.model
+    def _make_pending_item(self, charge):
+        """The future bill line of a charge that is booked already."""
+        amount = money.round_amount(
+            money.to_decimal(charge.amount), money.to_decimal(charge.currency_id.rounding)
+        )
+        quantity = money.to_decimal(charge.quantity)
+        price = money.to_decimal(charge.price_unit)
+        discount = Decimal(charge.trace["discount"])
+        rounding = money.to_decimal(charge.currency_id.rounding)
+        if money.round_amount(quantity * price * (1 - discount / 100), rounding) != amount:
+            quantity, discount, price = Decimal(1), Decimal(0), amount
+        return BillItem(
+            line=charge.contract_line_id,
+            amount=amount,
+            quantity=quantity,
+            price_unit=price,
+            discount=discount,
+            period_start=charge.period_start,
+            period_end=charge.period_end,
+            bill_date=charge.bill_date,
+            charge=charge,
+        )
+
+    @api.model
+    def _get_next_bill_date(self, contract):
+        """The first day on which something may be billed for ``contract``, or False."""
+        if contract.state == "draft":
+            return False
+        found = []
+        for line in contract.line_ids:
+            terms = line._get_terms()
+            from_day = line.recompute_from or line.date_start
+            if terms.end and from_day >= terms.end:
+                continue  # billed to its end
+            slots = charging.line_slots(terms, charging.slot_start(terms, from_day))
+            if slot := next(slots, None):
+                found.append(charging.bill_date(terms, slot))
+        pending = contract.charge_ids.filtered(lambda c: c.state == "pending" and c.amount)
+        found += pending.mapped("bill_date")
+        return min(found) if found else False
+
+    # Group
+
+    @api.model
+    def _group(self, dues):
+        """The bills to make: a list of ``BillGroup``, in a stable order."""
+        groups = {}
+        for due in dues:
+            if due.error or due.is_empty():
+                continue
+            for item in due.items:
+                group = groups.setdefault(
+                    self._get_group_key(due.contract, item), BillGroup()
+                )
+                if due not in group.dues:
+                    group.dues.append(due)
+                group.items.append(item)
+        return list(groups.values())
+
+    @api.model
+    def _get_group_key(self, contract, item):
+        """What items must share to be on one bill. Override to split further (return a tuple)."""
+        partner = contract.invoice_partner_id.commercial_partner_id
+        consolidation = partner.with_company(contract.company_id).billing_consolidation
+        separate = contract.plan_id.catch_up == "separate" and (
+            item.difference and not item.difference.revision
+        )
+        return (
+            contract.invoice_partner_id.id,
+            contract.company_id.id,
+            contract.currency_id.id,
+            contract.journal_id.id,
+            contract.payment_term_id.id,
+            contract.client_ref or "",
+            contract.id if consolidation != "customer" else 0,
+            item.bill_date if separate else date.min,
+        )
+
+    # Prepare
+
+    @api.model
+    def _get_taxes(self, line, fiscal_position):
+        """The taxes of a bill line: the line's own, else the product's of today, mapped."""
+        if line.tax_ids:
+            return line.tax_ids
+        company = line.company_id
+        taxes = line.product_id.taxes_id._filter_taxes_by_company(company)
+        return fiscal_position.map_tax(taxes)
+
+    @api.model
+    def _prepare_move_vals(self, group, run):
+        """Values of the draft bill of ``group``, to be created as they are.
+
+        A group with a negative total becomes a credit note: its signs turn.
+        Override to add values; the lines' order is that of ``group.items``.
+        """
+        contract = group.dues[0].contract
+        company = contract.company_id
+        partner = contract.invoice_partner_id.with_company(company)
+        fiscal_position = self.env["account.fiscal.position"].with_company(
+            company
+        )._get_fiscal_position(partner, delivery=contract.partner_id)
+        sign = -1 if sum(item.amount for item in group.items) < 0 else 1
+        lines = [
+            Command.create(self._prepare_line_vals(item, sign, fiscal_position, sequence))
+            for sequence, item in enumerate(group.items, start=1)
+        ]
+        vals = {
+            "move_type": "out_refund" if sign < 0 else "out_invoice",
+            "partner_id": partner.id,
+            "partner_shipping_id": contract.partner_id.id,
+            "company_id": company.id,
+            "currency_id": contract.currency_id.id,
+            "invoice_date": run.invoice_date,
+            "invoice_payment_term_id": contract.payment_term_id.id,
+            "fiscal_position_id": fiscal_position.id,
+            "invoice_user_id": contract.user_id.id,
+            "invoice_origin": ", ".join(due.contract.name for due in group.dues),
+            "ref": contract.client_ref or False,
+            "billing_run_id": run.id,
+            "billing_contract_ids": [Command.set([due.contract.id for due in group.dues])],
+            "invoice_line_ids": lines,
+        }
+        if contract.journal_id:
+            vals["journal_id"] = contract.journal_id.id
+        return vals
+
+    @api.model
+    def _prepare_line_vals(self, item, sign, fiscal_position, sequence):
+        """Values of one bill line. Override to add values."""
+        line = item.line
+        return {
+            "sequence": sequence,
+            "product_id": line.product_id.id,
+            "product_uom_id": line.product_id.uom_id.id,
+            "name": self._get_line_name(item),
+            "quantity": float(item.quantity),
+            "price_unit": float(item.price_unit) * sign,
+            "discount": float(item.discount),
+            "tax_ids": [Command.set(self._get_taxes(line, fiscal_position).ids)],
+            "billing_period_start": item.period_start,
+            "billing_period_end": item.period_end,
+        }
+
+    @api.model
+    def _get_line_name(self, item):
+        """Description and service period, in the language of the customer."""
+        lang = item.line.contract_id.invoice_partner_id.lang
+        env = self.with_context(lang=lang).env
+        name = item.line.name
+        if item.line.charge_type == "recurring":
+            start = format_date(env, item.period_start)
+            end = format_date(env, item.period_end)
+            name += f"\n{start} – {end}" if start != end else f"\n{start}"
+        if item.difference and item.difference.revision or item.charge and item.charge.revision:
+            name += "\n" + env._("Adjustment of an earlier bill")
+        return name
+
+    @api.model
+    def _preview_amounts(self, groups, run):
+        """Untaxed amount and tax of each contract, by Odoo's own tax engine.
+
+        :return: {contract id: (untaxed, tax)} in the currency of the contract
+        """
+        tax_engine = self.env["account.tax"]
+        amounts = defaultdict(lambda: [0.0, 0.0])
+        for group in groups:
+            contract = group.dues[0].contract
+            company = contract.company_id
+            vals = self._prepare_move_vals(group, run)
+            sign = -1 if vals["move_type"] == "out_refund" else 1
+            base_lines = []
+            for (_command, _zero, line_vals), item in zip(
+                vals["invoice_line_ids"], group.items, strict=True
+            ):
+                base_lines.append(
+                    tax_engine._prepare_base_line_for_taxes_computation(
+                        {},
+                        partner_id=contract.invoice_partner_id,
+                        currency_id=contract.currency_id,
+                        product_id=item.line.product_id,
+                        tax_ids=tax_engine.browse(line_vals["tax_ids"][0][2]),
+                        price_unit=line_vals["price_unit"],
+                        quantity=line_vals["quantity"],
+                        discount=line_vals["discount"],
+                    )
+                )
+            tax_engine._add_tax_details_in_base_lines(base_lines, company)
+            tax_engine._round_base_lines_tax_details(base_lines, company)
+            for base_line, item in zip(base_lines, group.items, strict=True):
+                details = base_line["tax_details"]
+                untaxed = (
+                    details["total_excluded_currency"] + details["delta_total_excluded_currency"]
+                )
+                tax = sum(data["tax_amount_currency"] for data in details["taxes_data"])
+                totals = amounts[item.line.contract_id.id]
+                totals[0] += sign * untaxed
+                totals[1] += sign * tax
+        return amounts
+
+    # Book
+
+    @api.model
+    def _book(self, groups, run):
+        """Create the draft bills of ``groups`` and their charges, all or nothing.
+
+        A charge becomes ``billed`` in the transaction that writes its bill line.
+
+        :return: {contract: moves} of the bills made
+        """
+        moves = (
+            self.env["account.move"]
+            .with_company(run.company_id)
+            .with_context(mail_create_nolog=True, tracking_disable=True)
+            .create([self._prepare_move_vals(group, run) for group in groups])
+        )
+        charge_vals, moves_by_contract = [], defaultdict(self.env["account.move"].browse)
+        for group, move in zip(groups, moves, strict=True):
+            bill_lines = move.invoice_line_ids.sorted("sequence")
+            for item, bill_line in zip(group.items, bill_lines, strict=True):
+                if item.charge:
+                    item.charge.sudo().write(
+                        {"state": "billed", "move_line_id": bill_line.id, "run_id": run.id}
+                    )
+                else:
+                    charge_vals.append(
+                        self._prepare_charge_vals(
+                            item, state="billed", move_line_id=bill_line.id, run_id=run.id
+                        )
+                    )
+            for due in group.dues:
+                moves_by_contract[due.contract] |= move
+        # sudo: only the engine writes the ledger
+        self.env["billing.charge"].sudo().create(charge_vals)
+        self._advance(list({due.contract: due for group in groups for due in group.dues}.values()))
+        self._log_creation(moves, run)
+        return moves_by_contract
+
+    @api.model
+    def _prepare_charge_vals(self, item, **values):
+        """Values of the ledger entry of a new difference."""
+        line, difference = item.line, item.difference
+        contract = line.contract_id
+        return {
+            "contract_line_id": line.id,
+            "contract_id": contract.id,
+            "partner_id": contract.partner_id.id,
+            "company_id": contract.company_id.id,
+            "currency_id": contract.currency_id.id,
+            "kind": line.charge_type,
+            "slot_start": difference.slot.start,
+            "period_start": item.period_start,
+            "period_end": item.period_end,
+            "bill_date": item.bill_date,
+            "quantity": float(item.quantity),
+            "price_unit": float(item.price_unit),
+            "amount": float(item.amount),
+            "revision": difference.revision,
+            "trace": trace.from_difference(difference),
+            **values,
+        }
+
+    @api.model
+    def _advance(self, dues):
+        """Note how far the lines are billed; the next run starts there."""
+        contracts_sudo = self.env["billing.contract"].sudo().browse(
+            due.contract.id for due in dues
+        )  # sudo: engine-owned fields
+        pending_dates = dict(
+            self.env["billing.charge"].sudo()._read_group(
+                [
+                    ("contract_id", "in", contracts_sudo.ids),
+                    ("state", "=", "pending"),
+                    ("amount", "!=", 0),
+                ],
+                ["contract_id"],
+                ["bill_date:min"],
+            )
+        )
+        for due, contract_sudo in zip(dues, contracts_sudo, strict=True):
+            bill_dates = [pending_dates[contract_sudo]] if contract_sudo in pending_dates else []
+            for line, following in due.following.items():
+                if following:
+                    line.recompute_from = following.start
+                    bill_dates.append(charging.bill_date(line._get_terms(), following))
+                else:
+                    last_day = line._get_last_day() or line.date_start
+                    line.recompute_from = max(last_day, line.date_start) + DAY
+            contract_sudo.next_bill_date = min(bill_dates) if bill_dates else False
+
+    @api.model
+    def _log_creation(self, moves, run):
+        """One log line on each new bill, in one batch."""
+        moves._message_log_batch(
+            bodies={
+                move.id: self.env._("Bill made by billing run %s.", run.name) for move in moves
+            }
+        )

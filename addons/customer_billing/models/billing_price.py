@@ -1,0 +1,164 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from ..tools import money, pricing
+
+FROZEN_FIELDS = frozenset(
+    (
+        "product_id", "currency_id", "pricing_model", "unit_amount", "package_size",
+        "minimum_amount", "date_from", "bracket_ids",
+    )
+)  # fmt: skip
+
+
+class BillingPrice(models.Model):
+    """One version of a way to turn a quantity into money. Versions share product, currency
+    and code; one that contracts use does not change: a new version takes over on its date."""
+
+    _name = "billing.price"
+    _description = "Price"
+    _inherit = ["mail.thread"]
+    _order = "product_id, code, date_from desc, id desc"
+    _rec_names_search = ["code", "product_id.name", "product_id.default_code"]
+
+    code = fields.Char(
+        required=True, default="STD", tracking=True, help="Versions of a price share its code."
+    )
+    product_id = fields.Many2one(
+        "product.product",
+        string="Charge Item",
+        required=True,
+        index=True,
+        domain=[("sale_ok", "=", True)],
+        ondelete="restrict",
+    )
+    company_id = fields.Many2one("res.company", help="Empty: for all companies.")
+    currency_id = fields.Many2one(
+        "res.currency", required=True, default=lambda self: self.env.company.currency_id
+    )
+    pricing_model = fields.Selection(
+        [
+            ("flat", "Flat: one amount per period"),
+            ("per_unit", "Per unit"),
+            ("graduated", "Graduated: each bracket at its price"),
+            ("volume", "Volume: all units at the price of the reached bracket"),
+            ("package", "Package: per started package"),
+            ("stairstep", "Stair-step: one amount by bracket"),
+            ("percentage", "Percentage of an amount"),
+        ],
+        default="per_unit",
+        required=True,
+        tracking=True,
+    )
+    unit_amount = fields.Float(
+        string="Amount",
+        min_display_digits="Product Price",
+        tracking=True,
+        aggregator=None,
+        help="Per period, unit or package in the currency; for a percentage, a rate (0.08 = 8 %).",
+    )
+    package_size = fields.Float(default=1.0, digits="Product Unit", aggregator=None)
+    minimum_amount = fields.Monetary(tracking=True, aggregator=None)
+    date_from = fields.Date(
+        string="Valid From", required=True, default=fields.Date.context_today, tracking=True
+    )
+    date_to = fields.Date(string="Valid To", tracking=True)
+    bracket_ids = fields.One2many("billing.price.bracket", "price_id", copy=True)
+    active = fields.Boolean(default=True)
+
+    _date_order = models.Constraint(
+        "CHECK (date_to IS NULL OR date_to >= date_from)",
+        "The last day of a price cannot be before its first.",
+    )
+
+    @api.depends("code", "product_id", "unit_amount", "currency_id", "pricing_model", "date_from")
+    def _compute_display_name(self):
+        for price in self:
+            name = f"{price.product_id.name or ''} [{price.code}]"
+            if price.pricing_model in ("flat", "per_unit") and price.currency_id:
+                name += f" {price.currency_id.format(price.unit_amount)}"
+            price.display_name = name
+
+    @api.constrains("code", "product_id", "currency_id", "company_id", "date_from", "date_to", "active")
+    def _check_overlap(self):
+        for price in self.filtered("active"):
+            other = self.search(
+                [
+                    ("id", "!=", price.id),
+                    ("code", "=", price.code),
+                    ("product_id", "=", price.product_id.id),
+                    ("currency_id", "=", price.currency_id.id),
+                    ("company_id", "=", price.company_id.id),
+                    ("date_from", "<=", price.date_to or fields.Date.to_date("9999-12-31")),
+                    "|",
+                    ("date_to", "=", False),
+                    ("date_to", ">=", price.date_from),
+                ],
+                limit=1,
+            )
+            if other:
+                raise ValidationError(
+                    self.env._(
+                        "%(price)s is already valid from %(date)s. End that version the day "
+                        "before the new one starts.",
+                        price=other.display_name,
+                        date=other.date_from,
+                    )
+                )
+
+    @api.constrains("pricing_model", "unit_amount", "package_size", "bracket_ids")
+    def _check_price(self):
+        for price in self:
+            try:
+                pricing.evaluate(price._to_kernel(), money.to_decimal(1.0))
+            except ValueError as error:
+                raise ValidationError(
+                    self.env._(
+                        "The price %(price)s cannot be computed: %(reason)s",
+                        price=price.display_name,
+                        reason=error,
+                    )
+                ) from error
+
+    def write(self, vals):
+        if FROZEN_FIELDS.intersection(vals):
+            self._check_not_in_use()
+        return super().write(vals)
+
+    def _check_not_in_use(self):
+        """Raise when a contract that is not a draft uses one of these prices."""
+        line = self.env["billing.contract.line"].sudo().search(
+            [("price_id", "in", self.ids), ("contract_id.state", "!=", "draft")], limit=1
+        )  # sudo: contracts of other companies count too
+        if line:
+            raise UserError(
+                self.env._(
+                    "%(price)s is used by contract %(contract)s and stays as it is. End it "
+                    "with a last day and create a new version from the day after.",
+                    price=line.price_id.display_name,
+                    contract=line.contract_id.name,
+                )
+            )
+
+    def _to_kernel(self, unit_amount=None):
+        """This price for the kernels, as a ``pricing.Price``.
+
+        :param unit_amount: a negotiated amount that replaces the list amount
+        """
+        self.ensure_one()
+        return pricing.Price(
+            model=self.pricing_model,
+            unit_amount=money.to_decimal(
+                self.unit_amount if unit_amount is None else unit_amount
+            ),
+            package_size=money.to_decimal(self.package_size),
+            minimum_amount=money.to_decimal(self.minimum_amount),
+            brackets=tuple(
+                pricing.Bracket(
+                    up_to=money.to_decimal(bracket.up_to),
+                    unit_amount=money.to_decimal(bracket.unit_amount),
+                    flat_amount=money.to_decimal(bracket.flat_amount),
+                )
+                for bracket in self.bracket_ids
+            ),
+        )

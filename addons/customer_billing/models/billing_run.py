@@ -1,0 +1,794 @@
+import logging
+
+from psycopg2 import OperationalError
+from psycopg2.errors import UniqueViolation
+
+from odoo import Command, api, fields, models
+from odoo.exceptions import ConcurrencyError, UserError
+from odoo.tools import format_date, split_every
+
+_logger = logging.getLogger(__name__)
+
+CHUNK_SIZE = 200  # contracts computed and booked together
+POST_SIZE = 100  # bills posted together
+INLINE_LIMIT = 500  # contracts that a person's click handles in its own transaction
+INLINE_DELIVERIES = 10  # bills that are rendered and mailed at once on a click
+
+
+class BillingRun(models.Model):
+    """One pass over what is due up to a date: propose, generate, approve, post, send."""
+
+    _name = "billing.run"
+    _description = "Billing Run"
+    _inherit = ["billing.protected.mixin", "mail.thread", "mail.activity.mixin"]
+    _order = "id desc"
+    _check_company_auto = True
+    _billing_protected = frozenset(
+        (
+            "name", "state", "job", "prepared_by_id", "approved_by_id", "approval_date",
+            "amount_untaxed", "amount_total", "bill_count", "line_ids", "origin",
+        )
+    )  # fmt: skip
+
+    name = fields.Char(string="Run", required=True, readonly=True, copy=False, default="/")
+    company_id = fields.Many2one(
+        "res.company", required=True, index=True, default=lambda self: self.env.company
+    )
+    company_currency_id = fields.Many2one(related="company_id.currency_id")
+    date = fields.Date(
+        string="Bill Up To",
+        required=True,
+        default=lambda self: self.env.company._get_billing_today(),
+        copy=False,
+        help="Everything whose bill date is on or before this day. It may be in the future.",
+    )
+    invoice_date = fields.Date(
+        required=True,
+        default=lambda self: self.env.company._get_billing_today(),
+        copy=False,
+        help="The date on all bills of this run.",
+    )
+    plan_ids = fields.Many2many("billing.plan", string="Plans", help="Empty: all plans.")
+    partner_ids = fields.Many2many("res.partner", string="Customers", help="Empty: all customers.")
+    contract_ids = fields.Many2many(
+        "billing.contract", string="Contracts", help="Empty: all contracts.", check_company=True
+    )
+    state = fields.Selection(
+        [
+            ("draft", "Draft"),
+            ("proposed", "Proposed"),
+            ("generated", "Draft bills"),
+            ("approved", "Approved"),
+            ("posted", "Posted"),
+            ("sent", "Sent"),
+            ("cancelled", "Cancelled"),
+        ],
+        default="draft",
+        required=True,
+        index=True,
+        tracking=True,
+        copy=False,
+    )
+    job = fields.Selection(
+        [("propose", "Proposing"), ("generate", "Making bills"), ("post", "Posting")],
+        string="Working",
+        readonly=True,
+        copy=False,
+        index=True,
+        help="The background job is at work on this run.",
+    )
+    origin = fields.Selection(
+        [("manual", "By hand"), ("nightly", "Nightly job")], default="manual", readonly=True
+    )
+    line_ids = fields.One2many("billing.run.line", "run_id", readonly=True)
+    move_ids = fields.One2many("account.move", "billing_run_id", string="Bills", readonly=True)
+    amount_untaxed = fields.Monetary(
+        currency_field="company_currency_id", readonly=True, copy=False, string="Untaxed"
+    )
+    amount_total = fields.Monetary(
+        currency_field="company_currency_id",
+        readonly=True,
+        copy=False,
+        string="Total",
+        help="With taxes, in the currency of the company at the rate of the bill date.",
+    )
+    bill_count = fields.Integer(string="Bills to Make", readonly=True, copy=False)
+    prepared_by_id = fields.Many2one(
+        "res.users", string="Prepared By", readonly=True, copy=False
+    )
+    approved_by_id = fields.Many2one(
+        "res.users", string="Approved By", readonly=True, copy=False
+    )
+    approval_date = fields.Datetime(readonly=True, copy=False)
+    approval_needed = fields.Boolean(compute="_compute_approval_needed")
+    draft_count = fields.Integer(compute="_compute_move_counts", string="Draft Bills")
+    posted_count = fields.Integer(compute="_compute_move_counts", string="Posted Bills")
+    sent_count = fields.Integer(compute="_compute_move_counts", string="Sent Bills")
+    undelivered_count = fields.Integer(compute="_compute_move_counts", string="Not Delivered")
+    held_count = fields.Integer(compute="_compute_line_counts", string="Held")
+    billed_contract_count = fields.Integer(compute="_compute_line_counts", string="Contracts Billed")
+    skipped_count = fields.Integer(compute="_compute_line_counts", string="Not Billed")
+
+    # Computes
+
+    def _compute_move_counts(self):
+        counts = {run: {"draft": 0, "posted": 0, "sent": 0, "open": 0} for run in self}
+        for run, state, delivery, count in self.env["account.move"]._read_group(
+            [("billing_run_id", "in", self.ids)],
+            ["billing_run_id", "state", "billing_delivery_state"],
+            ["__count"],
+        ):
+            if state in ("draft", "posted"):
+                counts[run][state] += count
+            if state == "posted":
+                counts[run]["sent" if delivery in ("sent", "manual") else "open"] += count
+        for run in self:
+            values = counts[run]
+            run.draft_count = values["draft"]
+            run.posted_count = values["posted"]
+            run.sent_count = values["sent"]
+            run.undelivered_count = values["open"]
+
+    def _compute_line_counts(self):
+        counts = {run: {} for run in self}
+        for run, outcome, count in self.env["billing.run.line"]._read_group(
+            [("run_id", "in", self.ids)], ["run_id", "outcome"], ["__count"]
+        ):
+            counts[run][outcome] = count
+        for run in self:
+            values = counts[run]
+            run.billed_contract_count = values.get("billed", 0) + values.get("proposed", 0)
+            run.held_count = values.get("held", 0) + values.get("failed", 0)
+            run.skipped_count = values.get("nothing", 0) + values.get("excluded", 0)
+
+    @api.depends("state", "move_ids.amount_total_signed", "move_ids.state", "company_id")
+    def _compute_approval_needed(self):
+        for run in self:
+            run.approval_needed = run.state == "generated" and bool(run._get_moves_to_approve())
+
+    def _get_moves_to_approve(self):
+        """The draft bills that a second person must approve before they are posted.
+
+        Override to add a reason for approval.
+        """
+        self.ensure_one()
+        company = self.company_id
+        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
+        if not company.billing_approval:
+            return drafts.browse()
+        limit = company.billing_approval_amount
+        return drafts.filtered(lambda move: abs(move.amount_total_signed) > limit)
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        runs = super().create(vals_list)
+        for run in runs.sudo():  # protected fields
+            run.name = self.env["ir.sequence"].with_company(run.company_id).next_by_code(
+                "billing.run"
+            ) or str(run.id)
+            run.prepared_by_id = self.env.user
+        return runs
+
+    def write(self, vals):
+        scope = {"company_id", "date", "invoice_date", "plan_ids", "partner_ids", "contract_ids"}
+        if scope.intersection(vals) and self.filtered(
+            lambda run: run.state not in ("draft", "proposed")
+        ):
+            raise UserError(
+                self.env._("The bills of this run are made: its dates and scope stay as they are.")
+            )
+        return super().write(vals)
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_billed(self):
+        if self.filtered("move_ids"):
+            raise UserError(
+                self.env._("A run with bills is kept as part of the books: cancel it instead.")
+            )
+
+    # Propose
+
+    def action_propose(self):
+        """Compute what the run would bill and show it; books nothing.
+
+        :raises UserError: the date of the bills is locked
+        """
+        for run in self:
+            run._check_state("draft", "proposed")
+            run._check_lock_date()
+            run_sudo = run.sudo()  # protected fields; access is checked above
+            run_sudo.line_ids.unlink()
+            run_sudo.write({"state": "proposed", "prepared_by_id": self.env.user.id})
+            contracts = run._get_due_contracts()
+            if run._hand_over("propose", len(contracts)):
+                continue
+            for chunk in run._split_contracts(contracts):
+                run._propose_chunk(chunk)
+            run._finish_proposal()
+        return True
+
+    def _propose_chunk(self, contracts):
+        """Write run lines for ``contracts`` with what they would be billed."""
+        engine = self.env["billing.engine"]
+        dues = engine._compute_due(contracts, self.date)
+        groups = engine._group(dues)
+        amounts = engine._preview_amounts(groups, self)
+        number_by_contract = {}
+        for number, group in enumerate(groups, start=self._get_next_bill_number()):
+            for due in group.dues:
+                number_by_contract.setdefault(due.contract.id, number)
+        vals_list = []
+        for due in dues:
+            untaxed, tax = amounts.get(due.contract.id, (0.0, 0.0))
+            vals = {
+                "run_id": self.id,
+                "contract_id": due.contract.id,
+                "amount": untaxed,
+                "amount_tax": tax,
+                "bill_number": number_by_contract.get(due.contract.id, 0),
+                "outcome": "proposed",
+                "reason": False,
+            }
+            if due.error:
+                vals.update(outcome="failed", reason=due.error)
+            elif due.is_empty():
+                vals.update(outcome="nothing", reason=self._get_reason(due.contract, due))
+            vals_list.append(vals)
+        self.env["billing.run.line"].sudo().create(vals_list)  # engine-owned records
+
+    def _get_next_bill_number(self):
+        """The first free number for the future bills of a proposal."""
+        [[number]] = self.env["billing.run.line"]._read_group(
+            [("run_id", "=", self.id)], [], ["bill_number:max"]
+        )
+        return (number or 0) + 1
+
+    def _finish_proposal(self):
+        """Add the contracts that are not due, with the reason, and sum up."""
+        listed = self.line_ids.contract_id
+        others = self.env["billing.contract"].search(
+            [*self._get_scope_domain(), ("state", "in", ("active", "paused")), ("id", "not in", listed.ids)]
+        )
+        self.env["billing.run.line"].sudo().create(  # engine-owned records
+            [
+                {
+                    "run_id": self.id,
+                    "contract_id": contract.id,
+                    "outcome": "nothing",
+                    "reason": self._get_reason(contract),
+                }
+                for contract in others
+            ]
+        )
+        self._update_totals()
+
+    def _get_reason(self, contract, due=None):
+        """Why a contract is not billed by this run, as a sentence."""
+        if due and due.items:
+            return self.env._("Only amounts of zero: shown with the next bill.")
+        if contract.state == "paused":
+            return self.env._("Paused: no day to charge up to %s.", format_date(self.env, self.date))
+        if contract.date_end and contract.date_end <= self.date and not contract.next_bill_date:
+            return self.env._("Ended on %s, billed to the end.", format_date(self.env, contract.date_end))
+        if contract.next_bill_date and contract.next_bill_date > self.date:
+            return self.env._(
+                "Nothing due until %s.", format_date(self.env, contract.next_bill_date)
+            )
+        return self.env._("All that is due is billed already.")
+
+    def _get_scope_domain(self):
+        """Contracts of the company, plans and customers chosen for this run."""
+        domain = [("company_id", "=", self.company_id.id)]
+        if self.plan_ids:
+            domain.append(("plan_id", "in", self.plan_ids.ids))
+        if self.partner_ids:
+            domain.append(("partner_id", "child_of", self.partner_ids.ids))
+        if self.contract_ids:
+            domain.append(("id", "in", self.contract_ids.ids))
+        return domain
+
+    def _get_due_contracts(self):
+        """The contracts in scope that may have something to bill, those of one bill together."""
+        engine = self.env["billing.engine"]
+        return self.env["billing.contract"].search(
+            [*self._get_scope_domain(), *engine._get_due_domain(self.company_id, self.date)],
+            order="invoice_partner_id, id",
+        )
+
+    def _check_lock_date(self):
+        """Raise when bills cannot carry the invoice date of this run, naming the lock."""
+        self.ensure_one()
+        violated = self.company_id._get_lock_date_violations(
+            self.invoice_date, fiscalyear=True, sale=True, purchase=False, tax=True, hard=True
+        )
+        if violated:
+            lock_date, lock_field = violated[0]
+            raise UserError(
+                self.env._(
+                    "The invoice date %(date)s is locked by the %(lock)s of %(lock_date)s. "
+                    "Choose a later invoice date.",
+                    date=format_date(self.env, self.invoice_date),
+                    lock=self.env["res.company"]._fields[lock_field].get_description(
+                        self.env, ["string"]
+                    )["string"],
+                    lock_date=format_date(self.env, lock_date),
+                )
+            )
+
+    def _update_totals(self):
+        """Sum the lines (before bills exist) or the bills, in company currency."""
+        run_sudo = self.sudo()  # protected fields
+        moves = run_sudo.move_ids.filtered(lambda move: move.state != "cancel")
+        if moves or self.state not in ("draft", "proposed"):
+            run_sudo.write(
+                {
+                    "amount_untaxed": sum(moves.mapped("amount_untaxed_signed")),
+                    "amount_total": sum(moves.mapped("amount_total_signed")),
+                    "bill_count": len(moves),
+                }
+            )
+            return
+        untaxed = total = 0.0
+        lines = run_sudo.line_ids.filtered(lambda line: line.outcome == "proposed")
+        for currency, currency_lines in lines.grouped("currency_id").items():
+            def convert(amount, currency=currency):
+                return currency._convert(
+                    amount, self.company_currency_id, self.company_id, self.invoice_date
+                )
+
+            amount = sum(currency_lines.mapped("amount"))
+            untaxed += convert(amount)
+            total += convert(amount + sum(currency_lines.mapped("amount_tax")))
+        run_sudo.write(
+            {
+                "amount_untaxed": untaxed,
+                "amount_total": total,
+                "bill_count": len(set(lines.mapped("bill_number"))),
+            }
+        )
+
+    # Generate
+
+    def action_generate(self):
+        """Book the charges and make the draft bills of a proposed run.
+
+        What is due is computed anew by the code of the proposal; lines that a person excluded
+        stay out.
+        """
+        for run in self:
+            run._check_state("proposed")
+            run._check_lock_date()
+            lines = run.line_ids.filtered(lambda line: line.outcome == "proposed")
+            run.sudo().prepared_by_id = self.env.user  # protected field
+            if run._hand_over("generate", len(lines)):
+                continue
+            for chunk in run._split_lines(lines):
+                run._generate_chunk(chunk)
+            run._finish_generation()
+        return True
+
+    def _split_contracts(self, contracts):
+        """Chunks of contracts; those of one bill are never apart."""
+        return self._split_groups(contracts.grouped("invoice_partner_id").values())
+
+    def _split_lines(self, lines):
+        """Chunks of lines; those of one bill are never apart."""
+        return self._split_groups(
+            lines.grouped(lambda line: line.contract_id.invoice_partner_id).values()
+        )
+
+    @api.model
+    def _split_groups(self, groups):
+        """Chunks of about ``CHUNK_SIZE`` records that keep each group together."""
+        ids, model = [], None
+        for records in groups:
+            if ids and len(ids) + len(records) > CHUNK_SIZE:
+                yield model.browse(ids)
+                ids = []
+            ids += records.ids
+            model = records.browse()
+        if ids:
+            yield model.browse(ids)
+
+    def _generate_chunk(self, lines):
+        """Book one chunk. When a bill fails, the others of the chunk are booked one by one."""
+        engine = self.env["billing.engine"]
+        contracts = lines.contract_id.sudo()  # the lock writes nothing; access was checked
+        locked = contracts.try_lock_for_update()
+        busy = lines.filtered(lambda line: line.contract_id not in locked)
+        busy.sudo().write(
+            {
+                "outcome": "held",
+                "reason": self.env._("Another process works on this contract; the next run bills it."),
+            }
+        )
+        lines -= busy
+        dues = engine._compute_due(locked, self.date)
+        self._record_failures(lines, dues)
+        empty = [due for due in dues if not due.error and due.is_empty()]
+        engine._advance(empty)
+        for due in empty:
+            self._set_outcome(
+                lines, due.contract, outcome="nothing", reason=self._get_reason(due.contract, due),
+                amount=0.0, amount_tax=0.0,
+            )
+        groups = engine._group(dues)
+        try:
+            self._book_groups(groups, lines)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad bill must not stop the others
+            _logger.info("Billing run %s: a chunk is booked bill by bill: %s", self.name, error)
+            for group in groups:
+                self._book_group_alone(group, lines)
+
+    def _book_groups(self, groups, lines):
+        """Book ``groups`` in one savepoint; a lost race is told to Odoo, which retries."""
+        if not groups:
+            return
+        try:
+            with self.env.cr.savepoint():
+                moves_by_contract = self.env["billing.engine"]._book(groups, self)
+                self.env.flush_all()
+        except UniqueViolation as error:
+            raise ConcurrencyError(
+                self.env._("Another run has billed the same period; it is computed again.")
+            ) from error
+        for contract, moves in moves_by_contract.items():
+            self._set_outcome(
+                lines, contract, outcome="billed", reason=False, move_id=moves[:1].id
+            )
+
+    def _book_group_alone(self, group, lines):
+        """Book one bill; what goes wrong is written on its contracts' lines."""
+        try:
+            self._book_groups([group], lines)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            if not isinstance(error, UserError):
+                _logger.exception("Billing run %s: a bill could not be made", self.name)
+            for due in group.dues:
+                self._set_outcome(lines, due.contract, outcome="failed", reason=str(error))
+
+    def _record_failures(self, lines, dues):
+        for due in dues:
+            if due.error:
+                self._set_outcome(lines, due.contract, outcome="failed", reason=due.error)
+
+    def _set_outcome(self, lines, contract, **values):
+        """Write the outcome of one contract on its run line."""
+        lines.filtered(lambda line: line.contract_id == contract).sudo().write(values)
+
+    def _finish_generation(self):
+        """Show what was made. A run that made nothing is over."""
+        run_sudo = self.sudo()  # protected fields
+        run_sudo.state = "generated"
+        self._update_totals()
+        if not self.move_ids:
+            run_sudo.state = "sent"
+
+    # Approve, post
+
+    def action_approve(self):
+        """Release the draft bills for posting.
+
+        :raises UserError: a bill needs a second person, and the user prepared the run
+        """
+        for run in self:
+            run._check_state("generated")
+            if run._get_moves_to_approve():
+                run._check_approver()
+            run.sudo().write(  # protected fields
+                {
+                    "state": "approved",
+                    "approved_by_id": self.env.user.id,
+                    "approval_date": fields.Datetime.now(),
+                }
+            )
+        return True
+
+    def _check_approver(self):
+        """Raise when the user may not approve what this run holds back."""
+        if not self.env.user.has_group("customer_billing.group_billing_manager"):
+            raise UserError(
+                self.env._(
+                    "Bills of this run are above %(limit)s and need the approval of a billing "
+                    "manager.",
+                    limit=self.company_currency_id.format(self.company_id.billing_approval_amount),
+                )
+            )
+        if self.env.user in (self.prepared_by_id, self.create_uid):
+            raise UserError(
+                self.env._(
+                    "You prepared this run. Bills above %(limit)s must be approved by another "
+                    "billing manager. (Settings › Billing turns the approval off.)",
+                    limit=self.company_currency_id.format(self.company_id.billing_approval_amount),
+                )
+            )
+
+    def action_post(self):
+        """Post the draft bills of an approved run. A bill that fails stays a draft and says why."""
+        for run in self:
+            run._check_state("approved")
+            drafts = run.move_ids.filtered(lambda move: move.state == "draft")
+            if run._hand_over("post", len(drafts)):
+                continue
+            run._post_moves(drafts)
+            run._finish_posting()
+        return True
+
+    def _post_moves(self, moves):
+        """Post ``moves`` in short batches; when a batch fails, one by one."""
+        for ids in split_every(POST_SIZE, moves.sorted("id").ids):
+            batch = moves.browse(ids)
+            try:
+                with self.env.cr.savepoint():
+                    batch.with_context(tracking_disable=True)._post(soft=False)
+            except OperationalError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one bad bill must not stop the others
+                _logger.info("Billing run %s: bills are posted one by one: %s", self.name, error)
+                for move in batch:
+                    self._post_alone(move)
+
+    def _post_alone(self, move):
+        """Post one bill; what goes wrong is written on its contracts' lines."""
+        try:
+            with self.env.cr.savepoint():
+                move._post(soft=False)
+        except OperationalError:
+            raise
+        except Exception as error:
+            if not isinstance(error, UserError):
+                _logger.exception("Billing run %s: bill %s could not be posted", self.name, move.id)
+            self.line_ids.filtered(
+                lambda line: line.contract_id in move.billing_contract_ids
+            ).sudo().write({"reason": self.env._("Not posted: %s", error)})  # engine-owned records
+
+    def _finish_posting(self):
+        """A run is posted when no draft is left; else it stays approved and shows the counts."""
+        self.invalidate_recordset(["draft_count", "posted_count"])
+        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
+        self.line_ids.filtered(
+            lambda line: line.outcome == "billed" and line.move_id not in drafts
+        ).sudo().write({"reason": False})
+        self.sudo().state = "approved" if drafts else "posted"  # protected field
+        if drafts:
+            self.message_post(
+                body=self.env._(
+                    "%(count)s of %(total)s bills could not be posted: see the lines of the run "
+                    "for the reason, then post again.",
+                    count=len(drafts),
+                    total=len(self.move_ids),
+                )
+            )
+
+    # Send
+
+    def action_send(self):
+        """Queue the posted bills for delivery; a few are delivered at once."""
+        for run in self:
+            run._check_state("posted", "sent")
+            moves = run.move_ids.filtered(
+                lambda move: move.state == "posted"
+                and move.billing_delivery_state not in ("sent", "manual")
+            )
+            moves._queue_delivery()
+            if len(moves) <= INLINE_DELIVERIES:
+                moves._deliver()
+                run._refresh_sent_state()
+            else:
+                self.env.ref("customer_billing.ir_cron_deliver").sudo()._trigger()
+        return True
+
+    def _refresh_sent_state(self):
+        """A posted run is sent when no bill waits for delivery any more."""
+        for run in self.filtered(lambda run: run.state == "posted"):
+            if not self.env["account.move"].sudo().search_count(
+                [
+                    ("billing_run_id", "=", run.id),
+                    ("state", "=", "posted"),
+                    ("billing_delivery_state", "in", (False, "queued")),
+                ],
+                limit=1,
+            ):
+                run.sudo().state = "sent"  # protected field
+
+    # Cancel
+
+    def action_cancel(self):
+        """Undo a run: its draft bills are deleted and their charges void.
+
+        :raises UserError: a bill is posted
+        """
+        for run in self:
+            if run.state == "cancelled":
+                continue
+            if posted := run.move_ids.filtered(lambda move: move.state == "posted"):
+                raise UserError(
+                    self.env._(
+                        "%(count)s bills of this run are posted, as %(name)s. Credit these first; "
+                        "a run with posted bills is not cancelled.",
+                        count=len(posted),
+                        name=posted[0].name,
+                    )
+                )
+            run.move_ids.filtered(lambda move: move.state == "draft").unlink()
+            run.sudo().write({"state": "cancelled", "job": False})  # protected fields
+            run._update_totals()
+        return True
+
+    def action_draft(self):
+        """Take a proposal or a cancelled run back to draft."""
+        for run in self:
+            run._check_state("proposed", "cancelled")
+            run_sudo = run.sudo()  # protected fields
+            run_sudo.line_ids.unlink()
+            run_sudo.write({"state": "draft", "job": False})
+            run._update_totals()
+        return True
+
+    def _check_state(self, *states):
+        """Raise when the run is not in one of ``states``, or the user may not work on it."""
+        self.ensure_one()
+        self.check_access("write")
+        labels = dict(self._fields["state"]._description_selection(self.env))
+        if self.job:
+            raise UserError(
+                self.env._("The background job is at work on %s. Wait until it is done.", self.name)
+            )
+        if self.state not in states:
+            raise UserError(
+                self.env._(
+                    "%(run)s is in state “%(state)s”; this step is for %(expected)s.",
+                    run=self.name,
+                    state=labels[self.state],
+                    expected=", ".join(f"“{labels[state]}”" for state in states),
+                )
+            )
+
+    # Background job
+
+    def _hand_over(self, job, size):
+        """Leave a large step to the background job; returns whether it did."""
+        if size <= INLINE_LIMIT:
+            return False
+        self.sudo().job = job  # protected field
+        self.env.ref("customer_billing.ir_cron_run_jobs").sudo()._trigger()
+        return True
+
+    @api.model
+    def _cron_run_jobs(self):
+        """Do the steps that were handed over, chunk by chunk, each chunk its own commit."""
+        for run in self.search([("job", "!=", False)], order="id"):
+            user = run.prepared_by_id if run.job != "post" else run.approved_by_id
+            run.with_user(user).with_company(run.company_id).with_context(
+                allowed_company_ids=run.company_id.ids
+            )._work()
+
+    def _work(self):
+        """Do the running job of this run, from where it stopped, until time is up."""
+        commit = self.env["ir.cron"]._commit_progress
+        if self.job == "propose":
+            contracts = self._get_due_contracts() - self.line_ids.contract_id
+            steps = [
+                (len(chunk), self._propose_chunk, chunk)
+                for chunk in self._split_contracts(contracts)
+            ]
+            finish = self._finish_proposal
+        elif self.job == "generate":
+            lines = self.line_ids.filtered(lambda line: line.outcome == "proposed")
+            steps = [(len(chunk), self._generate_chunk, chunk) for chunk in self._split_lines(lines)]
+            finish = self._finish_generation
+        else:
+            drafts = self.move_ids.filtered(lambda move: move.state == "draft")
+            steps = [
+                (len(ids), self._post_moves, drafts.browse(ids))
+                for ids in split_every(POST_SIZE, drafts.ids)
+            ]
+            finish = self._finish_posting
+        commit(remaining=sum(size for size, _method, _records in steps) + 1)
+        for size, method, records in steps:
+            method(records)
+            if not commit(size):
+                return
+        finish()
+        self.sudo().job = False  # protected field
+        commit(1)
+
+    # Nightly job
+
+    @api.model
+    def _cron_nightly(self):
+        """Bill what is due in every company, as far as each plan's policy goes by itself."""
+        commit = self.env["ir.cron"]._commit_progress
+        companies = self.env["res.company"].search([])
+        commit(remaining=len(companies))
+        for company in companies:
+            self.with_company(company).with_context(
+                allowed_company_ids=company.ids
+            )._run_nightly(company)
+            if not commit(1):
+                return
+
+    @api.model
+    def _run_nightly(self, company):
+        """One run per policy of the plans that have something due in ``company``."""
+        today = company._get_billing_today()
+        commit = self.env["ir.cron"]._commit_progress
+        contracts = self.env["billing.contract"].search(
+            self.env["billing.engine"]._get_due_domain(company, today)
+        )
+        for policy, plans in contracts.plan_id.grouped("invoice_policy").items():
+            run = self.sudo().create(  # protected field: origin
+                {
+                    "company_id": company.id,
+                    "date": today,
+                    "invoice_date": today,
+                    "plan_ids": [Command.set(plans.ids)],
+                    "origin": "nightly",
+                }
+            ).sudo(self.env.su)
+            commit()
+            try:
+                run._check_lock_date()
+            except UserError as error:
+                run.message_post(body=str(error))
+                continue
+            run.sudo().write({"state": "proposed", "job": "propose"})
+            run._work()
+            if run.job:
+                continue  # time is up; the job goes on
+            run.sudo().job = "generate"
+            run._work()
+            if not run.job and policy in ("post", "send"):
+                run._post_without_approval(send=policy == "send")
+            commit()
+
+    def _post_without_approval(self, send):
+        """Post what needs no approval; the rest waits for a person."""
+        held = self._get_moves_to_approve()
+        drafts = self.move_ids.filtered(lambda move: move.state == "draft") - held
+        self._post_moves(drafts)
+        self.line_ids.filtered(lambda line: line.move_id in held).sudo().write(
+            {"outcome": "held", "reason": self.env._("Waits for the approval of a second person.")}
+        )
+        if not held:
+            self.sudo().write(
+                {"state": "approved", "approved_by_id": False, "approval_date": False}
+            )
+            self._finish_posting()
+        if send:
+            self.move_ids.filtered(lambda move: move.state == "posted")._queue_delivery()
+            self.env.ref("customer_billing.ir_cron_deliver").sudo()._trigger()
+
+    # Views
+
+    def _get_form_action(self):
+        """Open this run."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": self._name,
+            "res_id": self.id,
+            "view_mode": "form",
+        }
+
+    def action_view_bills(self):
+        """Open the bills of this run."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.account_move_action_bills"
+        )
+        action["domain"] = [("billing_run_id", "in", self.ids)]
+        action["context"] = {"create": False}
+        return action
+
+    def action_view_lines(self):
+        """Open what this run says about each contract."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.billing_run_line_action"
+        )
+        action["domain"] = [("run_id", "in", self.ids)]
+        action["context"] = {"create": False, "search_default_group_outcome": 1}
+        return action

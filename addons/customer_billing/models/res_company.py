@@ -1,0 +1,36 @@
+from odoo import fields, models
+
+
+class ResCompany(models.Model):
+    _inherit = "res.company"
+
+    billing_approval = fields.Boolean(
+        string="Approval by a Second Person",
+        default=True,
+        help="Bills above the limit are posted only after a billing manager other than the one "
+        "who prepared the run approved it.",
+    )
+    billing_approval_amount = fields.Monetary(
+        string="Approval Above", default=10_000.0, help="Total of one bill in company currency."
+    )
+
+    def write(self, vals):
+        before = {company: company.billing_approval for company in self}
+        result = super().write(vals)
+        if "billing_approval" in vals:
+            for company, was in before.items():
+                if company.billing_approval != was:
+                    message = (
+                        self.env._("Approval of bills by a second person was switched on.")
+                        if company.billing_approval
+                        else self.env._("Approval of bills by a second person was switched off.")
+                    )
+                    # sudo: the switch is logged where all who work with the company see it
+                    company.partner_id.sudo().message_post(body=message)
+        return result
+
+    def _get_billing_today(self):
+        """Today in the time zone of this company (of its partner, else UTC)."""
+        self.ensure_one()
+        zone = self.sudo().partner_id.tz or "UTC"
+        return fields.Date.context_today(self.with_context(tz=zone))

@@ -1,0 +1,13 @@
+from odoo import fields, models
+
+
+class ResConfigSettings(models.TransientModel):
+    _inherit = "res.config.settings"
+
+    billing_currency_id = fields.Many2one(related="company_id.currency_id", string="Bill Currency")
+    billing_approval = fields.Boolean(related="company_id.billing_approval", readonly=False)
+    billing_approval_amount = fields.Monetary(
+        related="company_id.billing_approval_amount",
+        readonly=False,
+        currency_field="billing_currency_id",
+    )
