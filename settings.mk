@@ -8,7 +8,7 @@ BILLING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/customer-billing
 # An Odoo 19 source checkout (with odoo-bin) or an installed prefix. Empty: fetched into the cache.
 ODOO_HOME ?=
 
-# The Python that makes the virtual environment (3.10 or newer).
+# The Python that makes the virtual environment (3.11 or newer).
 PYTHON ?= python3
 
 # The demo server listens on this machine only. Tests take free ports of their own.

@@ -209,7 +209,7 @@ wheels() {
 }
 
 system_packages
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "$python is older than Python 3.10: set PYTHON"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$python is older than Python 3.11: set PYTHON"
 odoo
 virtualenv
 if [ "$goal" = test ]; then compose; fi
