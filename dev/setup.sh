@@ -201,7 +201,7 @@ virtualenv() {
 wheels() {
     local pip="$1/bin/python -m pip --disable-pip-version-check -q" log=$cache/pip.log
     shift
-    if ! $pip wheel --wheel-dir "$cache/wheels" --find-links "$cache/wheels" "$@" >"$log" 2>&1; then
+    if ! $pip wheel --use-pep517 --wheel-dir "$cache/wheels" --find-links "$cache/wheels" "$@" >"$log" 2>&1; then
         say "pip could not download all (no network?): going on with the wheels in $cache/wheels"
     fi
     $pip install --no-index --find-links "$cache/wheels" "$@" >>"$log" 2>&1 ||
