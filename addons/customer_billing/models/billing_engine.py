@@ -138,7 +138,8 @@ class BillingEngine(models.AbstractModel):
                 SELECT c.contract_line_id, c.slot_start,
                        SUM(c.amount) FILTER (WHERE NOT COALESCE(c.waived, FALSE)),
                        MAX(c.revision),
-                       (ARRAY_AGG(c.trace ORDER BY c.revision))[1]
+                       (ARRAY_AGG(c.trace ORDER BY c.revision))[1],
+                       (ARRAY_AGG(c.trace ORDER BY c.revision DESC))[1]
                   FROM UNNEST(%s::int[], %s::date[]) AS f(line_id, from_day)
                   JOIN billing_charge c
                     ON c.contract_line_id = f.line_id AND c.slot_start >= f.from_day
@@ -150,9 +151,9 @@ class BillingEngine(models.AbstractModel):
             )
         )
         booked = defaultdict(dict)
-        for line_id, slot_start, amount, revision, values in rows:
+        for line_id, slot_start, amount, revision, first, last in rows:
             booked[line_id][slot_start] = trace.to_booked(
-                values, Decimal(amount or 0), revision
+                first, last, Decimal(amount or 0), revision
             )
         return booked
 
@@ -182,15 +183,14 @@ class BillingEngine(models.AbstractModel):
             price = charging.unit_price(difference.amount, quantity, discount, rounding)
         if price is None:
             quantity, discount, price = Decimal(1), Decimal(0), difference.amount
-        served = should.served or ((difference.slot.start, difference.slot.end),)
         return BillItem(
             line=line,
             amount=difference.amount,
             quantity=quantity,
             price_unit=price,
             discount=discount,
-            period_start=served[0][0],
-            period_end=served[-1][1] - DAY,
+            period_start=difference.days[0][0],
+            period_end=difference.days[-1][1] - DAY,
             bill_date=difference.bill_date,
             difference=difference,
         )

@@ -52,12 +52,13 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Booked:
     """What the ledger holds for one slot: the sum of its entries that count, the revision of
-    the latest, and the inputs frozen by the first."""
+    the latest and the days served by then, and the inputs frozen by the first."""
 
     slot: recurrence.Slot
     amount: Decimal
     revision: int
     inputs: Inputs
+    served: tuple[tuple[date, date], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Difference:
     booked_amount: Decimal
     entitlement: Entitlement
     inputs: Inputs
+    days: tuple[tuple[date, date], ...]  # what the entry is about: the days gained or lost
 
 
 def line_slots(terms: Terms, from_day: date | None = None) -> Iterator[recurrence.Slot]:
@@ -192,7 +194,19 @@ def _difference(
         booked_amount=booked_amount,
         entitlement=should,
         inputs=inputs,
+        days=_days_about(should, entry) or ((slot.start, slot.end),),
     )
+
+
+def _days_about(should: Entitlement, entry: Booked | None) -> tuple[tuple[date, date], ...]:
+    """The days that an entry pays for: for an adjustment those that changed, if any did."""
+    if not entry:
+        return should.served
+    changed = [
+        *dates.subtract(should.served, entry.served),
+        *dates.subtract(entry.served, should.served),
+    ]
+    return tuple(sorted(changed)) or should.served
 
 
 def unit_price(

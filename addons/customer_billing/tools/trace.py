@@ -57,19 +57,22 @@ def from_difference(difference: charging.Difference) -> dict:
     }
 
 
-def to_booked(trace: dict, amount: Decimal, revision: int) -> charging.Booked:
-    """The ledger entry of a slot, with the inputs that its first charge froze."""
-    start, end = map(date.fromisoformat, trace["slot"])
-    period_start, period_end = map(date.fromisoformat, trace["period"])
+def to_booked(first: dict, last: dict, amount: Decimal, revision: int) -> charging.Booked:
+    """The ledger entry of a slot: inputs frozen by its first charge, days served by its last."""
+    start, end = map(date.fromisoformat, first["slot"])
+    period_start, period_end = map(date.fromisoformat, first["period"])
     return charging.Booked(
         slot=recurrence.Slot(start, end, period_start, period_end),
         amount=amount,
         revision=revision,
         inputs=charging.Inputs(
-            price=_price_from_json(trace["price"]),
-            quantity=Decimal(trace["quantity"]),
-            discount=Decimal(trace["discount"]),
-            method=trace["method"],
+            price=_price_from_json(first["price"]),
+            quantity=Decimal(first["quantity"]),
+            discount=Decimal(first["discount"]),
+            method=first["method"],
+        ),
+        served=tuple(
+            (date.fromisoformat(start), date.fromisoformat(end)) for start, end in last["served"]
         ),
     )
 
