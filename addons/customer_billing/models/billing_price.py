@@ -159,6 +159,6 @@ class BillingPrice(models.Model):
                     unit_amount=money.to_decimal(bracket.unit_amount),
                     flat_amount=money.to_decimal(bracket.flat_amount),
                 )
-                for bracket in self.bracket_ids
+                for bracket in self.bracket_ids.sorted(lambda b: (not b.up_to, b.up_to))
             ),
         )

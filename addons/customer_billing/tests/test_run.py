@@ -1,0 +1,430 @@
+from unittest.mock import patch
+
+from psycopg2.errors import UniqueViolation
+
+from odoo import Command
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from odoo.addons.account.models.account_move import AccountMove
+
+from .common import BillingCommon
+
+
+@tagged("post_install", "-at_install")
+class TestRun(BillingCommon):
+    def amounts(self, contract):
+        """The charges of a contract that count, by slot."""
+        charges = contract.charge_ids.filtered(lambda charge: charge.state != "void")
+        sums = {}
+        for charge in charges:
+            key = str(charge.slot_start)
+            sums[key] = round(sums.get(key, 0) + charge.amount, 2)
+        return sums
+
+    def test_main_job(self):
+        contract = self.new_contract("2026-01-31")
+        run = self.bill("2026-04-30", contract)
+        self.assertEqual(run.state, "posted")
+        [move] = run.move_ids
+        self.assertEqual(move.state, "posted")
+        self.assertEqual(move.billing_contract_ids, contract)
+        self.assertEqual(
+            [(str(line.billing_period_start), str(line.billing_period_end), line.price_subtotal)
+             for line in move.invoice_line_ids.sorted("billing_period_start")],
+            [
+                ("2026-01-31", "2026-02-27", 100.0),
+                ("2026-02-28", "2026-03-30", 100.0),
+                ("2026-03-31", "2026-04-29", 100.0),
+                ("2026-04-30", "2026-05-30", 100.0),
+            ],
+        )  # fmt: skip
+        receivable = move.line_ids.filtered(lambda l: l.account_type == "asset_receivable")
+        self.assertEqual(sum(receivable.mapped("debit")), move.amount_total)
+        self.assertEqual(move.amount_tax, 60.0)
+        self.assertEqual(str(contract.next_bill_date), "2026-05-31")
+        run.action_send()
+        self.assertEqual(run.state, "sent")
+        self.assertEqual(move.billing_delivery_state, "sent")
+        mail = self.env["mail.mail"].search([("model", "=", "account.move"), ("res_id", "=", move.id)])
+        self.assertEqual(mail.recipient_ids or mail.notification_ids.res_partner_id, self.customer)
+
+    def test_invariant_1_running_again_books_nothing(self):
+        contract = self.new_contract("2026-01-01")
+        self.bill("2026-03-01", contract)
+        before = self.amounts(contract)
+        again = self.new_run("2026-03-01", contract)
+        again.action_propose()
+        self.assertEqual(again.line_ids.outcome, "nothing")
+        self.assertIn("Nothing due until", again.line_ids.reason)
+        again.action_generate()
+        self.assertFalse(again.move_ids)
+        self.assertEqual(self.amounts(contract), before)
+
+    def test_invariant_1_two_proposals_of_the_same_period_bill_it_once(self):
+        contract = self.new_contract("2026-01-01")
+        first, second = self.new_run("2026-01-01", contract), self.new_run("2026-01-01", contract)
+        (first | second).action_propose()
+        (first | second).action_generate()
+        self.assertEqual(len((first | second).move_ids), 1)
+        self.assertEqual(second.line_ids.outcome, "nothing")
+
+    @mute_logger("odoo.sql_db")
+    def test_invariant_1_the_database_refuses_a_second_charge(self):
+        contract = self.new_contract("2026-01-01")
+        self.bill("2026-01-01", contract)
+        charge = contract.charge_ids
+        values = charge.sudo().copy_data()[0]
+        with self.assertRaises(UniqueViolation), self.env.cr.savepoint():
+            self.env["billing.charge"].sudo().create(values)
+
+    def test_invariant_2_deleted_draft_bill_is_billed_again(self):
+        contract = self.new_contract("2026-01-01")
+        run = self.bill("2026-01-01", contract, post=False)
+        self.assertEqual(contract.charge_ids.mapped("state"), ["billed"])
+        run.move_ids.unlink()
+        self.assertEqual(contract.charge_ids.mapped("state"), ["void"])
+        self.assertEqual(str(contract.next_bill_date), "2026-01-01")
+        again = self.bill("2026-01-01", contract)
+        self.assertEqual(again.move_ids.amount_untaxed, 100.0)
+        self.assertEqual(self.amounts(contract), {"2026-01-01": 100.0})
+
+    def test_invariant_2_deleted_line_is_billed_again(self):
+        contract = self.new_contract("2026-01-01", [{}, {"price_unit": 7.0}])
+        move = self.bill("2026-01-01", contract, post=False).move_ids
+        move.invoice_line_ids.filtered(lambda line: line.price_unit == 7.0).unlink()
+        self.assertEqual(move.amount_untaxed, 100.0)
+        self.assertEqual(self.bill("2026-01-01", contract).move_ids.amount_untaxed, 7.0)
+
+    def test_invariant_2_cancelled_bill_does_not_come_back(self):
+        contract = self.new_contract("2026-01-01")
+        move = self.bill("2026-01-01", contract).move_ids
+        move.button_cancel()
+        self.assertEqual(contract.charge_ids.state, "void")
+        with self.assertRaisesRegex(UserError, "cannot come back"):
+            move.button_draft()
+        self.assertEqual(self.bill("2026-01-01", contract).move_ids.amount_untaxed, 100.0)
+
+    def test_invariant_2_failed_delivery_never_bills_again(self):
+        self.customer.email = False
+        contract = self.new_contract("2026-01-01")
+        run = self.bill("2026-01-01", contract)
+        run.action_send()
+        self.assertEqual(run.move_ids.billing_delivery_state, "failed")
+        self.assertIn("No e-mail address", run.move_ids.billing_delivery_error)
+        self.assertEqual(run.undelivered_count, 1)
+        self.assertFalse(self.bill("2026-01-01", contract).move_ids)
+        run.move_ids.action_billing_delivered()
+        run.invalidate_recordset()
+        self.assertEqual(run.undelivered_count, 0)
+
+    def test_invariant_5_catch_up_is_one_run(self):
+        late, regular = self.new_contract("2025-01-31"), self.new_contract("2025-01-31")
+        for month in range(1, 13):
+            self.bill(f"2025-{month:02}-28", regular)
+        self.bill("2025-12-28", regular)
+        run = self.bill("2025-12-28", late)
+        self.assertEqual(self.amounts(late), self.amounts(regular))
+        self.assertEqual(len(run.move_ids), 1)
+        self.assertEqual(set(run.move_ids.mapped("invoice_date")), {run.invoice_date})
+
+    def test_catch_up_on_a_bill_each(self):
+        self.plan.catch_up = "separate"
+        contract = self.new_contract("2026-01-01")
+        run = self.bill("2026-03-01", contract)
+        self.assertEqual(run.move_ids.mapped("amount_untaxed"), [100.0, 100.0, 100.0])
+
+    def test_invariant_6_invoice_date_never_enters_an_amount(self):
+        one, two = self.new_contract("2026-01-10", plan_id=self.plan_month_end.id), self.new_contract(
+            "2026-01-10", plan_id=self.plan_month_end.id
+        )
+        self.bill("2026-01-10", one)
+        self.bill("2026-02-20", two)
+        self.assertEqual(self.amounts(one)["2026-01-10"], self.amounts(two)["2026-01-10"])
+        self.assertEqual(self.amounts(one), {"2026-01-10": 70.97})  # 22 of 31 days
+
+    def test_invariant_7_preview_equals_result(self):
+        included = self.company_data["default_tax_sale"].copy(
+            {"name": "Included", "price_include_override": "tax_included", "amount": 13}
+        )
+        contracts = (
+            self.new_contract("2026-01-10", [{"quantity": 3}, {"price_unit": 33.33, "discount": 7}],
+                              plan_id=self.plan_month_end.id)
+            | self.new_contract("2026-01-13", [{"price_unit": 99.99, "tax_ids": [Command.set(included.ids)]}])
+            | self.new_contract("2025-12-29", [{"quantity": 0.7, "price_unit": 12.345}],
+                                plan_id=self.plan_arrears.id)
+        )  # fmt: skip
+        run = self.new_run("2026-04-15", contracts)
+        run.action_propose()
+        preview = {line.contract_id: (line.amount, line.amount_tax) for line in run.line_ids}
+        total, count = run.amount_total, run.bill_count
+        run.action_generate()
+        for contract, (untaxed, tax) in preview.items():
+            self.assertAlmostEqual(untaxed, contract.move_ids.amount_untaxed, places=6)
+            self.assertAlmostEqual(tax, contract.move_ids.amount_tax, places=6)
+        self.assertAlmostEqual(run.amount_total, total, places=6)
+        self.assertEqual(run.bill_count, count)
+        for line in run.move_ids.invoice_line_ids:
+            amount = line.billing_charge_ids.amount
+            basis = line.price_total if included in line.tax_ids else line.price_subtotal
+            self.assertAlmostEqual(basis, amount, places=6)
+
+    def test_invariant_7_proposal_books_nothing(self):
+        contract = self.new_contract("2026-01-01")
+        run = self.new_run("2026-06-01", contract)
+        run.action_propose()
+        run.action_propose()
+        self.assertEqual(run.line_ids.amount, 600.0)
+        self.assertFalse(contract.charge_ids)
+        self.assertFalse(run.move_ids)
+        self.assertEqual(str(contract.next_bill_date), "2026-01-01")
+
+    def test_invariant_8_one_bad_contract_stops_nobody(self):
+        good, bad = self.new_contract("2026-01-01"), self.new_contract("2026-01-01")
+        journal = self.company_data["default_journal_sale"].copy({"name": "Gone"})
+        bad.sudo().journal_id = journal
+        run = self.new_run("2026-01-01", good | bad)
+        run.action_propose()
+        create = AccountMove.create
+
+        def refuse(moves, vals_list):
+            if any(vals.get("journal_id") == journal.id for vals in vals_list):
+                raise UserError("This journal is closed.")
+            return create(moves, vals_list)
+
+        with patch.object(AccountMove, "create", refuse), mute_logger("odoo.addons.customer_billing"):
+            run.action_generate()
+        outcomes = {line.contract_id: (line.outcome, line.reason) for line in run.line_ids}
+        self.assertEqual(outcomes[good], ("billed", False))
+        self.assertEqual(outcomes[bad], ("failed", "This journal is closed."))
+        self.assertFalse(bad.charge_ids)
+        self.assertEqual(self.bill("2026-01-01", bad).move_ids.amount_untaxed, 100.0)
+
+    def test_invariant_9_what_was_not_posted_says_why(self):
+        good, bad = self.new_contract("2026-01-01"), self.new_contract("2026-01-01")
+        run = self.bill("2026-01-01", good | bad, post=False)
+        run.action_approve()
+        post = AccountMove._post
+
+        def refuse(moves, soft=True):
+            if bad.move_ids in moves:
+                raise UserError("No such account.")
+            return post(moves, soft=soft)
+
+        with patch.object(AccountMove, "_post", refuse):
+            run.action_post()
+        self.assertEqual(run.state, "approved")
+        self.assertEqual((run.draft_count, run.posted_count), (1, 1))
+        self.assertIn("No such account.", bad.charge_ids.run_id.line_ids.filtered(
+            lambda line: line.contract_id == bad).reason)
+        run.action_post()
+        self.assertEqual(run.state, "posted")
+        self.assertFalse(any(run.line_ids.mapped("reason")))
+
+    def test_invariant_10_queries_do_not_grow_with_contracts_or_history(self):
+        def queries(count, start):
+            contracts = self.env["billing.contract"].union(
+                *(self.new_contract(start, [{}, {"quantity": 2}]) for _i in range(count))
+            )
+            self.bill("2026-05-15", contracts)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            dues = self.env["billing.engine"]._compute_due(contracts, contracts._get_today())
+            self.assertEqual(len(dues), count)
+            return self.env.cr.sql_log_count - before
+
+        few, many = queries(5, "2026-01-01"), queries(10, "2026-01-01")
+        self.assertEqual(few, many, "twice the contracts, as many statements")
+        self.assertEqual(few, queries(5, "2021-01-01"), "five years more, as many statements")
+
+    def test_invariant_18_preparer_is_not_approver(self):
+        self.company.write({"billing_approval": True, "billing_approval_amount": 50.0})
+        manager, second = self.new_staff("manager"), self.new_staff("manager", login="second")
+        officer = self.new_staff("officer")
+        contract = self.new_contract("2026-01-01")
+        run = self.new_run("2026-01-01", contract).with_user(manager)
+        run.action_propose()
+        run.action_generate()
+        self.assertTrue(run.approval_needed)
+        with self.assertRaisesRegex(UserError, "You prepared this run"):
+            run.action_approve()
+        with self.assertRaisesRegex(UserError, "approval of a billing manager"):
+            run.with_user(officer).action_approve()
+        with self.assertRaises(AccessError):
+            run.write({"state": "approved"})
+        run.with_user(second).action_approve()
+        self.assertEqual(run.approved_by_id, second)
+        run.action_post()
+        self.assertEqual(run.state, "posted")
+
+    def test_invariant_18_below_the_limit_nobody_else_is_needed(self):
+        self.company.write({"billing_approval": True, "billing_approval_amount": 5000.0})
+        officer = self.new_staff("officer")
+        run = self.new_run("2026-01-01", self.new_contract("2026-01-01")).with_user(officer)
+        run.action_propose()
+        run.action_generate()
+        run.action_approve()
+        run.action_post()
+        self.assertEqual(run.state, "posted")
+
+    def test_invariant_18_nightly_job_prepares_and_never_approves(self):
+        self.company.write({"billing_approval": True, "billing_approval_amount": 150.0})
+        self.plan.invoice_policy = "post"
+        today = self.company._get_billing_today()
+        small = self.new_contract(today)
+        large = self.new_contract(today, [{"quantity": 5}])
+        with self.in_job():
+            self.env["billing.run"]._run_nightly(self.company)
+        self.assertEqual(small.move_ids.state, "posted")
+        self.assertEqual(large.move_ids.state, "draft")
+        run = large.move_ids.billing_run_id
+        self.assertEqual(run.state, "generated")
+        self.assertEqual(run.line_ids.filtered(lambda l: l.contract_id == large).outcome, "held")
+        with self.in_job():
+            self.env["billing.run"]._run_nightly(self.company)
+        self.assertEqual(len(large.move_ids), 1)
+
+    def test_the_switch_of_the_approval_is_logged(self):
+        self.company.billing_approval = True
+        self.assertIn("switched on", self.company.partner_id.message_ids[0].body)
+
+    def test_consolidation(self):
+        contracts = self.new_contract("2026-01-01") | self.new_contract("2026-01-15", [{"quantity": 2}])
+        self.customer.with_company(self.company).billing_consolidation = "customer"
+        run = self.bill("2026-01-15", contracts)
+        self.assertEqual(len(run.move_ids), 1)
+        self.assertEqual(run.move_ids.amount_untaxed, 300.0)
+        self.assertEqual(run.move_ids.billing_contract_ids, contracts)
+
+    def test_negative_total_becomes_a_credit_note(self):
+        contract = self.new_contract("2026-01-01")
+        self.bill("2026-02-01", contract)
+        contract.action_close("2026-01-31")
+        run = self.bill("2026-02-01", contract)
+        self.assertEqual(run.move_ids.move_type, "out_refund")
+        self.assertEqual(run.move_ids.amount_untaxed, 100.0)
+        self.assertEqual(self.amounts(contract), {"2026-01-01": 100.0, "2026-02-01": 0.0})
+        self.assertFalse(contract.next_bill_date)
+
+    def test_pause_credits_what_was_billed_ahead(self):
+        contract = self.new_contract("2026-01-01")
+        self.bill("2026-01-01", contract)
+        self.env["billing.contract.pause"].create(
+            {"contract_id": contract.id, "date_from": "2026-01-11", "date_to": "2026-01-20"}
+        )
+        run = self.bill("2026-01-15", contract)
+        line = run.move_ids.invoice_line_ids
+        self.assertEqual(line.price_subtotal, 32.26)  # 10 of 31 days
+        self.assertEqual(
+            (str(line.billing_period_start), str(line.billing_period_end)),
+            ("2026-01-11", "2026-01-20"),
+        )
+        contract.pause_ids.unlink()
+        self.assertEqual(self.bill("2026-01-16", contract).move_ids.amount_untaxed, 32.26)
+        self.assertEqual(self.amounts(contract), {"2026-01-01": 100.0})
+
+    def test_ended_contract_in_arrears_is_billed_to_its_end(self):
+        contract = self.new_contract("2026-01-05", plan_id=self.plan_arrears.id)
+        contract.action_close("2026-03-15")
+        self.assertEqual(contract.state, "ended")
+        self.bill("2026-12-31", contract)
+        self.assertEqual(
+            self.amounts(contract),
+            {"2026-01-05": 100.0, "2026-02-05": 100.0, "2026-03-05": 35.48},
+        )
+
+    def test_billed_through_starts_after_the_migration(self):
+        contract = self.new_contract("2019-01-01", billed_through="2026-01-31")
+        run = self.bill("2026-02-01", contract)
+        self.assertEqual(run.move_ids.amount_untaxed, 100.0)
+        self.assertEqual(self.amounts(contract), {"2026-02-01": 100.0})
+
+    def test_every_contract_not_billed_has_a_reason(self):
+        due = self.new_contract("2026-01-01")
+        later = self.new_contract("2026-03-01")
+        paused = self.new_contract("2026-01-01")
+        paused.action_pause("2026-01-01")
+        draft = self.new_contract("2026-01-01", activate=False)
+        run = self.new_run("2026-01-15", due | later | paused | draft)
+        run.action_propose()
+        lines = {line.contract_id: line for line in run.line_ids}
+        self.assertEqual(lines[due].outcome, "proposed")
+        self.assertIn("Nothing due until", lines[later].reason)
+        self.assertIn("Paused", lines[paused].reason)
+        self.assertNotIn(draft, lines)
+
+    def test_excluded_contract_is_billed_by_the_next_run(self):
+        contract, other = self.new_contract("2026-01-01"), self.new_contract("2026-01-01")
+        run = self.new_run("2026-01-01", contract | other)
+        run.action_propose()
+        line = run.line_ids.filtered(lambda l: l.contract_id == contract)
+        line.action_exclude()
+        self.assertEqual(run.bill_count, 1)
+        run.action_generate()
+        self.assertFalse(contract.move_ids)
+        self.assertTrue(other.move_ids)
+        self.assertTrue(self.bill("2026-01-01", contract).move_ids)
+
+    def test_locked_date_is_refused_at_proposal(self):
+        self.company.sale_lock_date = "2026-01-31"
+        with self.assertRaisesRegex(UserError, "Sales Lock"):
+            self.new_run("2026-01-15", self.new_contract("2026-01-01")).action_propose()
+
+    def test_amounts_of_billing_lines_are_not_edited(self):
+        contract = self.new_contract("2026-01-01")
+        line = self.bill("2026-01-01", contract, post=False).move_ids.invoice_line_ids
+        with self.assertRaisesRegex(UserError, "comes from a contract"):
+            line.price_unit = 1.0
+        with self.assertRaisesRegex(UserError, "comes from a contract"):
+            line.move_id.write({"invoice_line_ids": [Command.update(line.id, {"quantity": 9})]})
+        line.name = "Seat, January"
+
+    def test_cancelled_run_is_undone(self):
+        contract = self.new_contract("2026-01-01")
+        run = self.bill("2026-01-01", contract, post=False)
+        run.action_cancel()
+        self.assertFalse(run.move_ids)
+        self.assertEqual(contract.charge_ids.state, "void")
+        posted = self.bill("2026-01-01", contract)
+        with self.assertRaisesRegex(UserError, "are posted"):
+            posted.action_cancel()
+
+    def test_foreign_currency(self):
+        currency = self.setup_other_currency("EUR", rates=[("2026-01-01", 0.5)])
+        contract = self.new_contract("2026-01-01", [{"price_unit": 10.0}], currency_id=currency.id)
+        run = self.bill("2026-01-01", contract)
+        self.assertEqual(run.move_ids.currency_id, currency)
+        self.assertEqual(run.move_ids.amount_untaxed, 10.0)
+        self.assertEqual(run.amount_untaxed, 20.0)
+
+    def test_large_runs_go_to_the_background_job(self):
+        contract = self.new_contract("2026-01-01")
+        run = self.new_run("2026-01-01", contract)
+        with (
+            patch("odoo.addons.customer_billing.models.billing_run.INLINE_LIMIT", 0),
+            self.in_job(),
+        ):
+            run.action_propose()
+            self.assertEqual((run.job, run.state), ("propose", "proposed"))
+            with self.assertRaisesRegex(UserError, "at work"):
+                run.action_generate()
+            self.env["billing.run"]._cron_run_jobs()
+            self.assertFalse(run.job)
+            run.action_generate()
+            self.env["billing.run"]._cron_run_jobs()
+            run.action_approve()
+            run.action_post()
+            self.env["billing.run"]._cron_run_jobs()
+        self.assertEqual(run.state, "posted")
+        self.assertEqual(run.move_ids.amount_untaxed, 100.0)
+
+    def test_customer_reference_and_text_are_on_the_bill(self):
+        self.env["res.lang"]._activate_lang("fr_FR")
+        self.customer.lang = "fr_FR"
+        contract = self.new_contract("2026-01-15", client_ref="PO 4711")
+        move = self.bill("2026-01-15", contract).move_ids
+        self.assertEqual(move.ref, "PO 4711")
+        self.assertEqual(move.invoice_origin, contract.name)
+        self.assertIn("15/01/2026", move.invoice_line_ids.name)
