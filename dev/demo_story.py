@@ -1,0 +1,717 @@
+"""The demo company: Harbour City Services, which looks after buildings and rents out software.
+
+``build(env)`` tells a year of its billing, up to today: customers, contracts of all cycles, two runs a month,
+payments (some late), disputes, and a present with something to do. It needs the module installed, runs as the
+superuser, leaves the commit to its caller, and does nothing the second time. Plans, products, prices and the
+first customers are the module's own demo data.
+"""
+
+import base64
+import io
+import json
+import random
+from collections import Counter
+from datetime import timedelta
+
+from dateutil.relativedelta import FR, relativedelta
+from PIL import Image, ImageDraw
+
+from odoo import Command
+from odoo.tools import convert
+
+MODULE = "customer_billing"
+PARAMETER = "customer_billing.demo_story"
+SEED = 19
+RUN_DAYS = (1, 15)
+DAY = timedelta(days=1)
+# A year of old mail and tracking would only be noise, and take its time.
+QUIET = {"tracking_disable": True, "mail_auto_subscribe_no_notify": True, "no_reset_password": True}
+
+STAFF = (  # login (and password), name, job
+    ("officer", "Alice Morgan", "Billing Officer"),
+    ("manager", "Benjamin Carter", "Billing Manager"),
+    ("collector", "Carla Diaz", "Collector"),
+    ("auditor", "David Lin", "Auditor"),
+    ("sales", "Eva Park", "Account Manager"),
+)
+PORTAL_USERS = (("portal", "partner_brightwater_contact", "en_US"), ("kehu", "partner_mingyuan_contact", "zh_CN"))
+LOGINS = (
+    ("Administrator", "admin", "Customer Billing › Contracts: make one, then “Bill Now”; Settings › Customer Billing."),
+    ("Billing officer", "officer", "Billing Runs: the proposed run lists what is due and why; make its draft bills."),
+    ("Billing manager", "manager", "Billing Runs: one run has a bill above the limit; approve it, then post and send."),
+    ("Collector", "collector", "Disputes: two are open; look at the customer's overdue bills behind them."),
+    ("Auditor", "auditor", "Charges: every amount, its period and “Why this amount”; nothing can be changed."),
+    ("Sales", "sales", "Contracts: those of the own customers only."),
+    ("Portal customer", "portal", "My account › Contracts and Invoices: open a bill, see how it was computed."),
+    ("Portal customer, Chinese", "kehu", "我的账户 › 合同与账单：打开账单，查看金额的计算过程。"),
+)
+
+PLAN_NAMES_ZH = {
+    "plan_monthly_first": "按月预付，每月 1 日",
+    "plan_monthly_arrears": "按月后付，自起始日",
+    "plan_monthly_fifteenth": "按月预付，每月 15 日，提前 5 天",
+    "plan_monthly_last": "按月预付，每月 31 日或月末",
+    "plan_monthly_end": "按自然月后付",
+    "plan_quarterly": "按季预付，提前两周",
+    "plan_quarterly_arrears": "按季后付",
+    "plan_half_yearly": "半年预付",
+    "plan_yearly": "按年预付，提前 30 天",
+    "plan_weekly": "按周后付",
+    "plan_four_weekly": "每四周预付",
+}
+PRODUCT_NAMES_ZH = {
+    "product_management_fee": "物业管理费",
+    "product_cleaning": "公共区域保洁",
+    "product_parking": "停车位",
+    "product_security": "安保巡逻",
+    "product_elevator": "电梯维护",
+    "product_waste": "垃圾清运",
+    "product_licence": "软件许可（每席位）",
+    "product_licence_year": "软件许可（每席位每年）",
+    "product_hosting": "云托管",
+    "product_support": "技术支持",
+    "product_backup": "异地备份",
+    "product_setup": "实施费",
+}
+
+# Customers beside those of the module's demo data: name, city; where they are and what they buy follow.
+TENANTS = (
+    ("Alder Court Residences", "Seattle"),
+    ("Beacon Hill Medical Center", "Seattle"),
+    ("Cedar Park Offices", "Redmond"),
+    ("Dockside Apartments", "Tacoma"),
+    ("Elliott Bay Hotel", "Seattle"),
+    ("Fremont Art Lofts", "Seattle"),
+    ("Green Lake Fitness", "Seattle"),
+    ("Harrison Street Market", "Bellevue"),
+    ("Interbay Storage", "Seattle"),
+    ("Juniper Senior Living", "Kirkland"),
+    ("翠园餐厅", "Seattle"),
+    ("福满楼超市", "Bellevue"),
+    ("金桥旅行社", "Seattle"),
+    ("长城律师事务所", "Seattle"),
+)
+SUBSCRIBERS = (
+    ("Kestrel Analytics", "Seattle"),
+    ("Larkspur Studios", "Portland"),
+    ("Meridian Freight", "Oakland"),
+    ("Nimbus Robotics", "San Jose"),
+    ("Orchard Foods", "Yakima"),
+    ("Pioneer Insurance Brokers", "Boise"),
+    ("Quarry Engineering", "Spokane"),
+    ("Rainier Outdoor Supply", "Tacoma"),
+    ("Summit Legal Partners", "Denver"),
+    ("Tidewater Travel", "San Diego"),
+)
+SUBSCRIBERS_IN_CHINA = (
+    ("杭州启明星教育科技有限公司", "杭州市"),
+    ("北京盛世文化传媒有限公司", "北京市"),
+    ("广州南粤物流有限公司", "广州市"),
+    ("成都锦城信息技术有限公司", "成都市"),
+    ("深圳海纳物业管理有限公司", "深圳市"),
+    ("南京钟山医疗器械有限公司", "南京市"),
+    ("厦门鹭岛旅游有限公司", "厦门市"),
+    ("武汉江城食品有限公司", "武汉市"),
+)
+CONSOLIDATED = ("Dockside Apartments", "Summit Legal Partners", "福满楼超市", "深圳海纳物业管理有限公司")
+# How customers pay, one after the other: the share of those who are late is that of this list.
+PAYERS = ("prompt", "prompt", "late", "prompt", "prompt", "very late", "prompt", "prompt", "stopped", "prompt")
+
+# Contracts are dealt out in this order: plan, products with the smallest and largest quantity.
+BUILDING = (
+    ("plan_monthly_first", (("product_management_fee", 300, 900), ("product_cleaning", 1, 2))),
+    ("plan_quarterly", (("product_elevator", 1, 3),)),
+    ("plan_weekly", (("product_security", 1, 1), ("product_waste", 1, 4))),
+    ("plan_monthly_fifteenth", (("product_management_fee", 200, 600), ("product_parking", 2, 12))),
+    ("plan_monthly_end", (("product_cleaning", 1, 2), ("product_waste", 2, 6))),
+    ("plan_monthly_last", (("product_parking", 5, 30),)),
+    ("plan_four_weekly", (("product_cleaning", 1, 1),)),
+    ("plan_half_yearly", (("product_management_fee", 500, 950),)),
+    ("plan_quarterly_arrears", (("product_security", 1, 2),)),
+)
+SOFTWARE = (
+    ("plan_monthly_arrears", (("product_licence", 5, 40), ("product_setup", 1, 1))),
+    ("plan_yearly", (("product_licence_year", 5, 20),)),
+    ("plan_monthly_first", (("product_licence", 8, 60), ("product_hosting", 1, 1), ("product_setup", 1, 1))),
+    ("plan_quarterly_arrears", (("product_hosting", 1, 1), ("product_backup", 1, 3))),
+    ("plan_half_yearly", (("product_support", 1, 1),)),
+)
+# Amount per month, for periods and currencies that have no published price.
+MONTHLY_AMOUNTS = {
+    "USD": {
+        "product_management_fee": 2.3, "product_cleaning": 640, "product_parking": 90, "product_security": 400,
+        "product_elevator": 300, "product_waste": 45, "product_hosting": 250, "product_support": 380,
+        "product_backup": 60, "product_licence_year": 40, "product_setup": 1500,
+    },
+    "CNY": {
+        "product_hosting": 1750, "product_support": 2500, "product_backup": 260, "product_licence_year": 270,
+        "product_setup": 8800,
+    },
+}  # fmt: skip
+PRICES = {  # published, per month: product and currency
+    ("product_management_fee", "USD"), ("product_cleaning", "USD"), ("product_parking", "USD"),
+    ("product_security", "USD"), ("product_elevator", "USD"), ("product_licence", "USD"),
+    ("product_hosting", "USD"), ("product_support", "USD"), ("product_setup", "USD"),
+    ("product_licence", "CNY"), ("product_hosting", "CNY"), ("product_support", "CNY"),
+}  # fmt: skip
+
+
+def build(env):
+    """Makes the demo company, unless it is there; returns what ``make demo`` tells about it."""
+    parameters = env["ir.config_parameter"].sudo()
+    told = parameters.get_param(PARAMETER)
+    if not told:
+        told = json.dumps(Story(env(context={**env.context, **QUIET})).tell())
+        parameters.set_param(PARAMETER, told)
+    return json.loads(told)
+
+
+class Story:
+    def __init__(self, env):
+        self.env = env
+        self.random = random.Random(SEED)
+        self.company = env.company
+        self.today = self.company._get_billing_today()
+        # The last run lies two days back, so that something has become due since.
+        first = self.today - relativedelta(months=12)
+        days = [first + DAY * number for number in range((self.today - first).days - 1)]
+        self.run_days = [day for day in days if day.day in RUN_DAYS]
+        self.events = []  # (day, what happens to a contract that day), applied before the next run
+        self.payers = {}
+
+    def tell(self):
+        self.set_up_company()
+        self.set_up_currencies()
+        self.set_up_users()
+        self.load_masters()
+        self.make_customers()
+        self.make_contracts()
+        self.bill_the_year()
+        self.settle_disputes()
+        self.collect_payments()
+        self.make_the_present()
+        return self.sum_up()
+
+    def ref(self, name):
+        return self.env.ref(f"{MODULE}.{name}")
+
+    # The company
+
+    def set_up_company(self):
+        env, company = self.env, self.company
+        for code in ("en_US", "zh_CN"):
+            env["res.lang"]._activate_lang(code)
+        env["ir.default"].set("res.partner", "lang", "en_US")
+        # By way of the contact: a country set on the company would install its localisation.
+        company.partner_id.write(
+            {
+                "name": "Harbour City Services Ltd.",
+                "street": "1 Harbour Plaza",
+                "city": "Seattle",
+                "zip": "98101",
+                "state_id": env.ref("base.state_us_48").id,
+                "country_id": env.ref("base.us").id,
+                "email": "billing@harbourcity.example.com",
+                "phone": "+1 206 555 0100",
+                "website": "https://harbourcity.example.com",
+                "lang": "en_US",
+            }
+        )
+        if not company.chart_template:
+            env["account.chart.template"].try_loading("generic_coa", company, install_demo=False)
+        company.write(
+            {
+                "name": "Harbour City Services Ltd.",
+                "logo": _draw_logo(),
+                "primary_color": "#1f5f8b",
+                "secondary_color": "#e0a030",
+                "external_report_layout_id": env.ref("web.external_layout_standard").id,
+                "billing_approval": True,
+                "billing_approval_amount": 10_000.0,
+            }
+        )
+        self.journal = env["account.journal"].search(
+            [("company_id", "=", company.id), ("type", "=", "bank")], limit=1
+        )
+        if not self.journal.bank_account_id:
+            self.journal.bank_account_id = env["res.partner.bank"].create(
+                {"acc_number": "4021 7781 0001", "partner_id": company.partner_id.id, "company_id": company.id}
+            )
+
+    def set_up_currencies(self):
+        self.usd, self.cny = self.env.ref("base.USD"), self.env.ref("base.CNY")
+        (self.usd | self.cny).active = True
+        if self.company.currency_id != self.usd:
+            self.company.currency_id = self.usd
+        self.env["res.currency.rate"].create(
+            [
+                {
+                    "name": (self.today - relativedelta(months=months)).replace(day=1),
+                    "currency_id": self.cny.id,
+                    "company_id": self.company.id,
+                    "rate": round(7.05 + self.random.uniform(0, 0.25), 4),
+                }
+                for months in range(15)
+            ]
+        )
+
+    def set_up_users(self):
+        users = self.env["res.users"]
+        admin = self.env.ref("base.user_admin")
+        admin.write({"password": "admin", "lang": "en_US", "email": "admin@harbourcity.example.com"})
+        self.users = {
+            login: users.create(
+                {
+                    "login": login,
+                    "password": login,
+                    "name": name,
+                    "email": f"{login}@harbourcity.example.com",
+                    "signature": f"<p>{name}<br/>{job}</p>",
+                    "lang": "en_US",
+                    "group_ids": [Command.set(self.ref(f"group_billing_{login}").ids)],
+                }
+            )
+            for login, name, job in STAFF
+        }
+
+    # Customers and contracts
+
+    def load_masters(self):
+        """Plans, products, prices, first customers and contracts: the module's demo data."""
+        if not self.env.ref(f"{MODULE}.partner_brightwater", raise_if_not_found=False):
+            convert.convert_file(self.env, MODULE, "demo/billing_demo.xml", {}, mode="init", noupdate=True)
+        self.ref("billing_run_proposed").unlink()  # history comes first
+        for name, translation in {**PLAN_NAMES_ZH, **PRODUCT_NAMES_ZH}.items():
+            self.ref(name).with_context(lang="zh_CN").name = translation
+        for login, contact, lang in PORTAL_USERS:
+            self.env["res.users"].create(
+                {
+                    "login": login,
+                    "password": login,
+                    "partner_id": self.ref(contact).id,
+                    "lang": lang,
+                    "group_ids": [Command.set(self.env.ref("base.group_portal").ids)],
+                }
+            )
+
+    def make_customers(self):
+        given = self.env["res.partner"].search(
+            [("is_company", "=", True), ("id", "in", self.ids_of("res.partner"))], order="id"
+        )
+        made = self.env["res.partner"].create(
+            [
+                *(self.prepare_customer(number, *entry) for number, entry in enumerate(TENANTS, start=11)),
+                *(self.prepare_customer(number, *entry) for number, entry in enumerate(SUBSCRIBERS, start=41)),
+                *(
+                    self.prepare_customer(number, *entry, country="base.cn")
+                    for number, entry in enumerate(SUBSCRIBERS_IN_CHINA, start=71)
+                ),
+            ]
+        )
+        made.filtered(lambda partner: partner.name in CONSOLIDATED).billing_consolidation = "customer"
+        self.customers = given | made
+        for number, partner in enumerate(self.customers):
+            (partner | partner.child_ids).lang = "en_US" if partner.name.isascii() else "zh_CN"
+            partner.user_id = self.users["sales" if number % 2 else "manager"]
+            partner.billing_officer_id = self.users["officer"]
+            self.payers[partner] = PAYERS[number % len(PAYERS)]
+        self.payers[self.ref("partner_brightwater")] = "prompt"
+        self.payers[self.ref("partner_mingyuan")] = "late"
+
+    def ids_of(self, model):
+        """Records of ``model`` that the module's demo data made."""
+        return self.env["ir.model.data"].search([("module", "=", MODULE), ("model", "=", model)]).mapped("res_id")
+
+    def prepare_customer(self, number, name, city, country="base.us"):
+        term = ("15days", "30days")[number % 2]
+        return {
+            "name": name,
+            "is_company": True,
+            "street": f"{100 + number * 7} Main Street" if country == "base.us" else f"人民路{number}号",
+            "city": city,
+            "country_id": self.env.ref(country).id,
+            "email": f"accounts{number}@customers.example.com",
+            "phone": f"+1 206 555 01{number}" if country == "base.us" else f"+86 21 5550 01{number}",
+            "property_payment_term_id": self.env.ref(f"account.account_payment_term_{term}").id,
+        }
+
+    def make_contracts(self):
+        given = self.env["billing.contract"].browse(self.ids_of("billing.contract"))
+        for contract in given:
+            partner = contract.partner_id
+            contract.write({"user_id": partner.user_id.id, "officer_id": partner.billing_officer_id.id})
+        self.make_history_of_portal_customers()
+        made = self.env["billing.contract"]
+        by_name = {partner.name: partner for partner in self.customers}
+        tenants = [by_name[name] for name, _city in TENANTS]
+        subscribers = [by_name[name] for name, _city in (*SUBSCRIBERS, *SUBSCRIBERS_IN_CHINA)]
+        again = [by_name[name] for name in CONSOLIDATED]  # these have a second one, for one bill
+        for offers, partners in ((BUILDING, tenants + again[::2]), (SOFTWARE, subscribers + again[1::2])):
+            for number, partner in enumerate(partners):
+                plan, items = offers[number % len(offers)]
+                made |= self.make_contract(partner, plan, items, self.choose_start(plan))
+        made.action_activate()
+        self.choose_fates(made)
+        soon = self.today + relativedelta(months=1, day=1)
+        for partner, offer in zip(self.random.sample(tenants, 3), BUILDING, strict=False):
+            self.make_contract(partner, *offer, soon)
+
+    def make_history_of_portal_customers(self):
+        """The two customers with a login have a year to look back on, and were there before this system."""
+        first = self.run_days[0].replace(day=1)
+        old = {"billed_through": first - DAY}
+        brightwater, mingyuan = self.ref("partner_brightwater"), self.ref("partner_mingyuan")
+        start = first - relativedelta(months=2)
+        contracts = self.make_contract(
+            brightwater, "plan_monthly_first", (("product_management_fee", 640, 640), ("product_waste", 4, 4)),
+            start, **old,
+        )  # fmt: skip
+        contracts |= self.make_contract(brightwater, "plan_monthly_fifteenth", (("product_parking", 6, 6),), first)
+        contracts |= self.make_contract(
+            mingyuan, "plan_monthly_first", (("product_support", 1, 1), ("product_backup", 2, 2)), start, **old
+        )
+        contracts |= self.make_contract(mingyuan, "plan_weekly", (("product_backup", 1, 1),), first)
+        contracts |= self.make_contract(
+            self.ref("partner_maple"), "plan_monthly_first", (("product_management_fee", 120, 120),), start, **old
+        )
+        contracts.action_activate()
+
+    def choose_start(self, plan):
+        """A day of the past year; yearly contracts are old enough to have been renewed."""
+        if plan == "plan_yearly":
+            months = self.random.choice((5, 8, 12, 13))
+            return self.today - relativedelta(months=months) - DAY * self.random.randrange(28)
+        earliest = self.run_days[0] - 12 * DAY
+        days = (self.today - earliest).days
+        return earliest + DAY * int(days * self.random.betavariate(1, 2.2) * 0.94)
+
+    def make_contract(self, partner, plan, items, start, **values):
+        plan = self.ref(plan)
+        currency = self.cny if partner.country_id.code == "CN" else self.usd
+        lines = [self.prepare_line(partner, plan, currency, *item) for item in items]
+        contract = self.env["billing.contract"].with_context(ir_sequence_date=str(start)).create(
+            {
+                "partner_id": partner.id,
+                "plan_id": plan.id,
+                "currency_id": currency.id,
+                "date_start": start,
+                "client_ref": f"PO-{self.random.randrange(10_000, 99_999)}" if self.random.random() < 0.15 else False,
+                "line_ids": [Command.create(line) for line in lines],
+                **values,
+            }
+        )
+        return contract.with_env(self.env)
+
+    def prepare_line(self, partner, plan, currency, product, least, most):
+        record = self.ref(product)
+        once = product == "product_setup"
+        vals = {
+            "product_id": record.id,
+            "name": record.with_context(lang=partner.lang).name,
+            "quantity": self.random.randint(least, most),
+            "discount": self.random.choice((0, 0, 0, 0, 5, 10)) if not once else 0,
+            "charge_type": "one_time" if once else "recurring",
+        }
+        monthly = plan.interval == 1 and plan.interval_unit == "month"
+        if not ((monthly or once) and (product, currency.name) in PRICES):
+            amount = MONTHLY_AMOUNTS[currency.name][product] * (1 if once else plan._get_months())
+            vals |= {"price_id": False, "price_unit": round(amount, 2)}
+        return vals
+
+    # What happens to contracts in the year
+
+    def choose_fates(self, contracts):
+        """Some contracts end, some pause. It happens between runs, so that bills are corrected."""
+        old = contracts.filtered(lambda contract: contract.date_start < self.today - relativedelta(months=4)).ids
+        self.random.shuffle(old)
+        contracts = [self.env["billing.contract"].browse(old_id) for old_id in old]
+        reasons = self.env["billing.close.reason"].search([])
+        for number in range(5):
+            contract = contracts.pop()
+            day = self.today - DAY * (20 + 17 * number)
+            self.events.append((day, contract, "action_close", (str(day), reasons[number % len(reasons)].id)))
+        leaving = contracts.pop()
+        day = self.today + relativedelta(months=2, day=1) - DAY
+        self.events.append((self.today - 9 * DAY, leaving, "action_close", (str(day), reasons[0].id)))
+        for days in (75, 30):  # paused since
+            day = self.today - DAY * days
+            self.events.append((day, contracts.pop(), "action_pause", (str(day),)))
+        for days, length in ((150, 21), (100, 40)):  # paused for a while
+            contract, day = contracts.pop(), self.today - DAY * days
+            self.events.append((day, contract, "action_pause", (str(day),)))
+            self.events.append((day + DAY * length, contract, "action_resume", (str(day + DAY * length),)))
+        self.hold = contracts.pop()
+        self.events.sort(key=lambda event: event[0])
+
+    def live_until(self, day):
+        """What happened to contracts up to this day."""
+        while self.events and self.events[0][0] <= day:
+            _day, contract, method, arguments = self.events.pop(0)
+            getattr(contract.with_user(self.users["officer"]), method)(*arguments)
+
+    # Runs
+
+    def bill_the_year(self):
+        for day in self.run_days:
+            self.live_until(day)
+            run = self.make_run(day)
+            run.action_generate()
+            approver = self.users["manager" if run.approval_needed else "officer"]
+            run.with_user(approver).action_approve()
+            if run.state == "approved":
+                run.action_post()
+            if day != self.run_days[-1]:
+                self.mark_delivered(run)
+        self.last_run = run
+        self.live_until(self.today)
+
+    def make_run(self, day, **values):
+        """A proposed run, prepared by the officer."""
+        run = self.env["billing.run"].with_user(self.users["officer"]).with_context(ir_sequence_date=str(day))
+        run = run.create({"date": day, "invoice_date": day, **values})
+        run = run.with_context(self.env.context)
+        run.action_propose()
+        return run
+
+    def mark_delivered(self, run):
+        """As if the bills had been mailed at the time; nothing is sent for the past."""
+        moves = run.sudo().move_ids.filtered(lambda move: move.state == "posted")
+        moves.write({"billing_delivery_state": "sent", "is_move_sent": True})
+        run.sudo()._refresh_sent_state()
+
+    # Disputes and payments
+
+    def get_bills(self):
+        return self.env["account.move"].search(
+            [
+                ("billing_run_id", "!=", False),
+                ("move_type", "=", "out_invoice"),
+                ("state", "=", "posted"),
+                ("company_id", "=", self.company.id),
+            ],
+            order="invoice_date, id",
+        )
+
+    def settle_disputes(self):
+        """Five objections: two are open, two were right, one was not."""
+        self.disputed = self.env["account.move"]
+        patrol = self.pick_bill(2, "product_security", "en_US")
+        self.dispute(
+            patrol, "service", "Patrol did not come",
+            "No patrol was seen on two nights; we ask for a credit for these.", share=0.4,
+        )  # fmt: skip
+        seats = self.pick_bill(1, "product_licence", "zh_CN")
+        self.dispute(seats, "quantity", "席位数量不符", "账单上的席位数多于合同约定，请核实。", share=0.25)
+        free = self.pick_bill(5, "product_parking", "en_US")
+        self.dispute(
+            free, "duplicate", "Billed although cancelled by phone",
+            "We had agreed on the phone that this month is free.",
+            "action_accept", "The call is on record: the whole bill is credited.",
+        )  # fmt: skip
+        self.credit(free, "Agreed by phone: free month")
+        dear = self.pick_bill(4, "product_cleaning", "en_US")
+        self.dispute(
+            dear, "price", "Price is not that of the offer", "The offer said 10 % less.",
+            "action_accept", "The offer is right: 10 % are credited.", share=0.1,
+        )  # fmt: skip
+        self.credit(dear, "Price of the offer, 10 %", share=0.1)
+        month = self.pick_bill(3, "product_hosting", "en_US")
+        self.dispute(
+            month, "period", "The month was billed already", "We believe that we paid for this period.",
+            "action_reject", "The earlier bill was for the month before; the periods are on both bills.",
+        )  # fmt: skip
+        self.unpaid = patrol | seats  # nobody pays while the question is open
+
+    def pick_bill(self, months, product, lang):
+        """The bill for a product from about so many months ago, of a customer without a dispute."""
+        day = self.today - relativedelta(months=months)
+        taken = self.disputed.commercial_partner_id
+        product = self.ref(product)
+        bill = min(
+            self.get_bills().filtered(
+                lambda bill: bill.commercial_partner_id not in taken
+                and bill.commercial_partner_id.lang == lang
+                and product in bill.invoice_line_ids.product_id
+            ),
+            key=lambda bill: (abs((bill.invoice_date - day).days), bill.id),
+        )
+        self.disputed |= bill
+        return bill
+
+    def dispute(self, bill, reason, name, description, close=None, resolution=False, share=1.0):
+        asked = bill.invoice_date + 9 * DAY
+        dispute = self.env["billing.dispute"].with_user(self.users["collector"]).create(
+            {
+                "move_id": bill.id,
+                "name": name,
+                "reason": reason,
+                "description": description,
+                "amount": bill.currency_id.round(bill.amount_total * share),
+                "date_due": max(asked + 7 * DAY, self.today + 4 * DAY) if not close else asked + 7 * DAY,
+                "resolution": resolution,
+            }
+        )
+        if close:
+            getattr(dispute, close)()
+
+    def credit(self, bill, reason, share=1.0):
+        """A posted credit note that settles (a part of) the bill."""
+        day = bill.invoice_date + 14 * DAY
+        wizard = (
+            self.env["account.move.reversal"]
+            .with_context(active_model="account.move", active_ids=bill.ids)
+            .create({"reason": reason, "journal_id": bill.journal_id.id, "date": day})
+        )
+        wizard.refund_moves()
+        note = wizard.new_move_ids
+        note.invoice_date = day
+        if share != 1.0:
+            for line in note.invoice_line_ids:
+                line.price_unit *= share
+        note.action_post()
+        note.is_move_sent = True
+        (bill | note).line_ids.filtered(
+            lambda line: line.account_type == "asset_receivable" and not line.reconciled
+        ).reconcile()
+
+    def collect_payments(self):
+        """Each customer pays as it uses to; the bank's statements come on Fridays."""
+        due = {}
+        for bill in self.get_bills() - self.unpaid:
+            if not bill.currency_id.is_zero(bill.amount_residual):
+                day = self.get_payment_date(bill)
+                if day and day <= self.today:
+                    due[day] = due.get(day, self.env["account.move"]) | bill
+        half = max(due)
+        partly = due[half][-1]
+        due[half] -= partly
+        self.pay(partly, half, amount=partly.currency_id.round(partly.amount_residual / 2))
+        for day in sorted(due):
+            if due[day]:
+                self.pay(due[day], day)
+
+    def get_payment_date(self, bill):
+        """The Friday on which a bill is paid, or None."""
+        payer = self.payers[bill.commercial_partner_id]
+        if payer == "prompt":
+            day = bill.invoice_date_due - DAY * self.random.randrange(6)
+            return max(day + relativedelta(weekday=FR(-1)), bill.invoice_date)
+        if payer == "stopped" and bill.invoice_date > self.today - relativedelta(months=4):
+            return None
+        least, most = {"late": (8, 25), "very late": (20, 40), "stopped": (0, 20)}[payer]
+        return bill.invoice_date_due + DAY * self.random.randint(least, most) + relativedelta(weekday=FR)
+
+    def pay(self, bills, day, **values):
+        self.env["account.payment.register"].with_context(
+            active_model="account.move", active_ids=bills.ids, dont_redirect_to_payments=True
+        ).create(
+            {"payment_date": day, "journal_id": self.journal.id, "group_payment": True, **values}
+        ).action_create_payments()
+
+    # The present
+
+    def make_the_present(self):
+        """Three runs that wait for somebody: to be sent, to be approved, to be looked at."""
+        loud = self.env(context={key: value for key, value in self.env.context.items() if key not in QUIET})
+        self.env["billing.contract.pause"].create(
+            {
+                "contract_id": self.hold.id,
+                "date_from": self.today - 6 * DAY,
+                "origin": "hold",
+                "reason": "Service hold until the overdue bills are paid",
+            }
+        )
+        yesterday = self.today - DAY
+        by_name = {partner.name: partner for partner in self.customers}
+        large = self.make_contract(
+            by_name["Nimbus Robotics"], "plan_yearly", (("product_licence_year", 60, 60),), yesterday,
+            client_ref="NR-2209",
+        )  # fmt: skip
+        new = self.make_contract(
+            by_name["Elliott Bay Hotel"], "plan_quarterly", (("product_elevator", 3, 3),), yesterday
+        )
+        new |= self.make_contract(
+            by_name["杭州启明星教育科技有限公司"], "plan_half_yearly", (("product_support", 1, 1),), yesterday
+        )
+        (large | new).action_activate()
+        self.env = loud
+        waiting = self.make_run(self.today, contract_ids=[Command.set(large.ids)])
+        waiting.action_generate()
+        self.make_run(self.today)
+        self.send_some()
+
+    def send_some(self):
+        """Mail the newest bills of three customers; the officer sends the others."""
+        bills = self.last_run.move_ids.filtered(lambda move: move.state == "posted")
+        first = self.ref("partner_brightwater") | self.ref("partner_mingyuan")
+        chosen = bills.filtered(lambda bill: bill.commercial_partner_id in first)
+        chosen |= (bills - chosen).filtered(lambda bill: bill.move_type == "out_invoice")[:1]
+        chosen.with_env(self.env).with_user(self.users["officer"]).action_billing_deliver()
+
+    # What the story says about itself
+
+    def sum_up(self):
+        self.env.flush_all()
+        bills, debit = self.check_ledger()
+        contracts = self.env["billing.contract"].search([("company_id", "=", self.company.id)])
+        posted = self.get_bills()
+        notes = self.env["account.move"].search_count([("move_type", "=", "out_refund"), ("state", "=", "posted")])
+        overdue = posted.filtered(lambda bill: bill.amount_residual and bill.invoice_date_due < self.today)
+        return {
+            "company": self.company.name,
+            "logins": [
+                (role, login, "admin" if login == "admin" else login, first) for role, login, first in LOGINS
+            ],
+            "counts": {
+                "customers": len(self.customers),
+                "contracts": len(contracts),
+                **{f"contracts {state}": count for state, count in sorted(Counter(contracts.mapped("state")).items())},
+                "plans in use": len(contracts.plan_id),
+                "runs": self.env["billing.run"].search_count([]),
+                "bills": len(posted),
+                "credit notes": notes,
+                "payments": self.env["account.payment"].search_count([]),
+                "bills overdue": len(overdue),
+                "disputes": self.env["billing.dispute"].search_count([]),
+            },
+            "ledger": {"bills": bills, "receivable_debit": debit},
+        }
+
+    def check_ledger(self):
+        """Σ bills = Σ receivable debit, the latter as the general ledger has it."""
+        [[bills]] = self.env["account.move"]._read_group(
+            [("move_type", "=", "out_invoice"), ("state", "=", "posted"), ("company_id", "=", self.company.id)],
+            [],
+            ["amount_total_signed:sum"],
+        )
+        [[debit]] = self.env["account.move.line"]._read_group(
+            [
+                ("account_id.account_type", "=", "asset_receivable"),
+                ("parent_state", "=", "posted"),
+                ("journal_id.type", "=", "sale"),
+                ("company_id", "=", self.company.id),
+            ],
+            [],
+            ["debit:sum"],
+        )
+        currency = self.company.currency_id
+        assert currency.compare_amounts(bills, debit) == 0, f"bills {bills}, receivable {debit}"
+        return currency.round(bills), currency.round(debit)
+
+
+def _draw_logo():
+    """A small logo: towers by the water."""
+    image = Image.new("RGBA", (360, 120), (255, 255, 255, 0))
+    draw = ImageDraw.Draw(image)
+    for left, top, right in ((14, 46, 34), (38, 18, 62), (66, 34, 88), (92, 58, 108)):
+        draw.rectangle((left, top, right, 92), fill="#1f5f8b")
+        for row in range(top + 7, 88, 11):
+            for column in range(left + 5, right - 5, 8):
+                draw.rectangle((column, row, column + 3, row + 4), fill="#e0a030")
+    for row, colour in ((98, "#4f93bf"), (106, "#9cc5df")):
+        draw.rounded_rectangle((8, row, 114, row + 4), 2, fill=colour)
+    draw.text((130, 28), "Harbour City", fill="#1f5f8b", font_size=34)
+    draw.text((130, 68), "Services", fill="#7a8894", font_size=26)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue())
