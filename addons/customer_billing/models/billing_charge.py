@@ -51,13 +51,14 @@ class BillingCharge(models.Model):
     price_unit = fields.Float(
         string="Unit Price", readonly=True, min_display_digits="Product Price", aggregator=None
     )
-    amount = fields.Monetary(readonly=True, aggregator="sum_currency")
+    amount = fields.Monetary(readonly=True)
     revision = fields.Integer(readonly=True, aggregator=None)
     waived = fields.Boolean(
         readonly=True, help="A credit that is not charged again: netting ignores it."
     )
     state = fields.Selection(
         [("pending", "Waits for a bill"), ("billed", "On a bill"), ("void", "Void")],
+        string="Status",
         required=True,
         readonly=True,
         default="pending",
@@ -94,9 +95,8 @@ class BillingCharge(models.Model):
     @api.depends("contract_line_id", "period_start", "period_end")
     def _compute_display_name(self):
         for charge in self:
-            charge.display_name = (
-                f"{charge.contract_line_id.name} {charge.period_start} – {charge.period_end}"
-            )
+            span = charge._format_span(charge.period_start, charge.period_end)
+            charge.display_name = f"{charge.contract_line_id.name}, {span}"
 
     @api.depends_context("lang")
     @api.depends("trace", "currency_id")

@@ -69,9 +69,9 @@ class BillingContract(models.Model):
         ondelete="restrict",
     )
     date_start = fields.Date(
-        required=True, default=fields.Date.context_today, tracking=True, copy=False
+        string="Start", required=True, default=fields.Date.context_today, tracking=True, copy=False
     )
-    date_end = fields.Date(tracking=True, copy=False, help="The last day that is charged.")
+    date_end = fields.Date(string="End", tracking=True, copy=False, help="The last day that is charged.")
     billed_through = fields.Date(
         copy=False,
         help="For contracts brought over from another system: days up to this one were "
@@ -79,6 +79,7 @@ class BillingContract(models.Model):
     )
     state = fields.Selection(
         [("draft", "Draft"), ("active", "Active"), ("paused", "Paused"), ("ended", "Ended")],
+        string="Status",
         default="draft",
         required=True,
         index=True,
@@ -149,13 +150,12 @@ class BillingContract(models.Model):
         groups="base.group_user",
     )
     next_bill_date = fields.Date(
-        readonly=True, copy=False, help="The first day on which something may be billed."
+        string="Next Bill", readonly=True, copy=False, help="The first day on which something may be billed."
     )
     mrr = fields.Monetary(
         string="Monthly Revenue",
         compute="_compute_mrr",
         store=True,
-        aggregator="sum_currency",
         groups="base.group_user",
         help="Recurring price per month of the lines that are charged now.",
     )

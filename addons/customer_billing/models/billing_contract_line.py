@@ -32,7 +32,7 @@ class BillingContractLine(models.Model):
     sequence = fields.Integer(default=10)
     partner_id = fields.Many2one(related="contract_id.partner_id", store=True, index=True)
     company_id = fields.Many2one(related="contract_id.company_id", store=True)
-    currency_id = fields.Many2one(related="contract_id.currency_id")
+    currency_id = fields.Many2one(related="contract_id.currency_id", store=True)
     contract_state = fields.Selection(related="contract_id.state", string="Contract Status")
     plan_id = fields.Many2one(
         "billing.plan",
@@ -98,9 +98,9 @@ class BillingContractLine(models.Model):
         "customer's fiscal position.",
     )
     date_start = fields.Date(
-        compute="_compute_date_start", store=True, readonly=False, precompute=True, copy=False
+        string="Start", compute="_compute_date_start", store=True, readonly=False, precompute=True, copy=False
     )
-    date_end = fields.Date(copy=False, help="The last day that is charged.")
+    date_end = fields.Date(string="End", copy=False, help="The last day that is charged.")
     recompute_from = fields.Date(
         readonly=True,
         copy=False,
@@ -111,7 +111,7 @@ class BillingContractLine(models.Model):
         compute="_compute_is_current", store=True, help="Charged today."
     )
     mrr = fields.Monetary(
-        string="Monthly Revenue", compute="_compute_mrr", store=True, aggregator="sum_currency"
+        string="Monthly Revenue", compute="_compute_mrr", store=True
     )
     price_subtotal = fields.Monetary(
         string="Per Period", compute="_compute_price_subtotal", help="Before taxes, full period."

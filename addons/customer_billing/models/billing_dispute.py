@@ -24,7 +24,7 @@ class BillingDispute(models.Model):
         related="move_id.commercial_partner_id", store=True, index=True, string="Customer"
     )
     company_id = fields.Many2one(related="move_id.company_id", store=True, index=True)
-    currency_id = fields.Many2one(related="move_id.currency_id")
+    currency_id = fields.Many2one(related="move_id.currency_id", store=True)
     amount = fields.Monetary(
         string="Disputed Amount",
         compute="_compute_amount",
@@ -32,7 +32,6 @@ class BillingDispute(models.Model):
         readonly=False,
         precompute=True,
         tracking=True,
-        aggregator="sum_currency",
     )
     reason = fields.Selection(
         [
@@ -64,6 +63,7 @@ class BillingDispute(models.Model):
     )
     state = fields.Selection(
         [("open", "Open"), ("accepted", "Accepted"), ("rejected", "Rejected")],
+        string="Status",
         default="open",
         required=True,
         index=True,

@@ -63,6 +63,7 @@ class BillingRun(models.Model):
             ("sent", "Sent"),
             ("cancelled", "Cancelled"),
         ],
+        string="Status",
         default="draft",
         required=True,
         index=True,

@@ -21,14 +21,14 @@ class BillingRunLine(models.Model):
     partner_id = fields.Many2one(related="contract_id.partner_id", store=True)
     plan_id = fields.Many2one(related="contract_id.plan_id")
     company_id = fields.Many2one(related="run_id.company_id", store=True, index=True)
-    currency_id = fields.Many2one(related="contract_id.currency_id")
+    currency_id = fields.Many2one(related="contract_id.currency_id", store=True)
     run_state = fields.Selection(related="run_id.state", string="Run Status")
     date = fields.Date(related="run_id.date", store=True)
     bill_number = fields.Integer(
         string="Bill", aggregator=None, help="Contracts with the same number share a bill."
     )
-    amount = fields.Monetary(string="Untaxed", aggregator="sum_currency")
-    amount_tax = fields.Monetary(string="Tax", aggregator="sum_currency")
+    amount = fields.Monetary(string="Untaxed")
+    amount_tax = fields.Monetary(string="Tax")
     outcome = fields.Selection(
         [
             ("proposed", "Proposed"),

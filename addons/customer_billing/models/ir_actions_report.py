@@ -25,8 +25,6 @@ CJK_FONTS = {
 }
 PLAIN_STYLE = """
 *:not(.fa):not(.oi) { font-family: %(fonts)s !important; }
-tr, td > span { page-break-inside: avoid; }
-td > span { display: inline-block; }
 .o_billing_page { position: relative; min-height: %(page_height)dmm; }
 .o_billing_page > .header { padding-top: 0 !important; min-height: %(header_height)dmm; }
 .o_billing_page > .footer { visibility: hidden; }
