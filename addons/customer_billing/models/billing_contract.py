@@ -1,7 +1,11 @@
 from datetime import timedelta
 
+from dateutil.relativedelta import relativedelta
+
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import SQL
+from odoo.tools import format_date
 
 # What the periods of every line are cut by; fixed once the contract is active.
 FROZEN_FIELDS = frozenset(
@@ -23,7 +27,7 @@ class BillingContract(models.Model):
     _order = "date_start desc, id desc"
     _check_company_auto = True
     _rec_names_search = ["name", "client_ref", "partner_id.name"]
-    _billing_protected = frozenset(("state", "next_bill_date", "close_reason_id"))
+    _billing_protected = frozenset(("state", "next_bill_date", "close_reason_id", "move_ids"))
 
     name = fields.Char(
         string="Contract", required=True, readonly=True, copy=False, default=lambda self: self.env._("New")
@@ -160,6 +164,7 @@ class BillingContract(models.Model):
         help="Recurring price per month of the lines that are charged now.",
     )
     close_reason_id = fields.Many2one("billing.close.reason", readonly=True, copy=False)
+    renewal = fields.Selection(related="plan_id.renewal")
     bill_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
     charge_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
     active = fields.Boolean(default=True)
@@ -302,6 +307,10 @@ class BillingContract(models.Model):
                                 field=field.get_description(self.env, ["string"])["string"],
                             )
                         )
+        if vals.get("active") is False and (
+            running := self.filtered(lambda c: c.state in ("active", "paused"))[:1]
+        ):
+            raise UserError(self.env._("%s is billed: close it before you archive it.", running.name))
         ends_before = {contract: contract.date_end for contract in self}
         result = super().write(vals)
         if "date_end" in vals:
@@ -309,6 +318,7 @@ class BillingContract(models.Model):
                 ends = [day for day in (before, contract.date_end) if day]
                 if contract.state != "draft" and before != contract.date_end:
                     contract._touch(min(ends))
+                    contract._refresh_state()
         return result
 
     @api.ondelete(at_uninstall=False)
@@ -328,6 +338,7 @@ class BillingContract(models.Model):
 
         :raises UserError: a contract has no line, or a line has no price
         """
+        self.check_access("write")
         for contract in self.filtered(lambda c: c.state == "draft"):
             if not contract.line_ids:
                 raise UserError(
@@ -336,6 +347,8 @@ class BillingContract(models.Model):
                         contract.name,
                     )
                 )
+            if contract.plan_id.renewal != "none" and not contract.date_end:
+                contract.date_end = contract._get_term_end(after=contract._get_today())
             contract.line_ids._freeze()
             contract_sudo = contract.sudo()  # protected fields are set by the engine only
             contract_sudo.state = "active"
@@ -379,16 +392,14 @@ class BillingContract(models.Model):
     def action_close(self, date=None, reason_id=None):
         """End contracts: ``date`` is the last day charged (default today).
 
-        :param reason_id: a ``billing.close.reason`` record or its id
+        :param reason_id: a ``billing.close.reason`` record or its id; "Other" when not given
         :raises UserError: the contract is a draft, or would end before it starts
         """
         self.check_access("write")
         date = fields.Date.to_date(date) or self._get_today()
-        reason = (
-            reason_id
-            if isinstance(reason_id, models.BaseModel)
-            else self.env["billing.close.reason"].browse(reason_id)
-        )
+        reason = reason_id or self.env.ref("customer_billing.billing_close_reason_other")
+        if not isinstance(reason, models.BaseModel):
+            reason = self.env["billing.close.reason"].browse(reason)
         for contract in self:
             if contract.state == "draft":
                 raise UserError(
@@ -406,6 +417,48 @@ class BillingContract(models.Model):
         self.sudo().close_reason_id = reason  # protected field
         self._refresh_state()
         return True
+
+    def action_renew(self):
+        """Prolong contracts with a fixed term by one more term.
+
+        :raises UserError: the contract has no fixed term, or is closed
+        """
+        self.check_access("write")
+        for contract in self:
+            if contract.plan_id.renewal == "none" or not contract.date_end:
+                raise UserError(
+                    self.env._("%s runs until it is ended: there is no term.", contract.name)
+                )
+            if contract.close_reason_id or contract.state not in ("active", "paused"):
+                raise UserError(
+                    self.env._("%s is not running or is closed on its last day.", contract.name)
+                )
+            contract._renew()
+        return True
+
+    def _renew(self):
+        """Move the last day to the end of the next term, counted from the start."""
+        self.ensure_one()
+        self.date_end = self._get_term_end(after=self.date_end)
+        self.message_post(
+            body=self.env._("Renewed until %s.", format_date(self.env, self.date_end))
+        )
+        self._refresh_state()
+
+    def _get_term_end(self, after=None):
+        """The last day of the first term (or of the first that ends after ``after``).
+
+        Terms are counted from the start of the contract, so that month ends do not drift.
+        """
+        self.ensure_one()
+        plan = self.plan_id
+        months = plan.term_interval * (12 if plan.term_unit == "year" else 1)
+        count = 0
+        while True:
+            count += 1
+            end = self.date_start + relativedelta(months=months * count, days=-1)
+            if not after or end > after:
+                return end
 
     def action_open_close(self):
         """Open the wizard that closes this contract."""
@@ -476,10 +529,26 @@ class BillingContract(models.Model):
         Lowers ``recompute_from`` of the lines and the next bill date: the next run finds and
         books the difference.
         """
+        self._mark_changed()
         for line in self.line_ids.sudo():  # engine-owned field
             if line.recompute_from and line.recompute_from > day:
                 line.recompute_from = day
         self.filtered(lambda c: c.state != "draft")._reschedule()
+
+    def _mark_changed(self):
+        """Make this transaction collide with any other that bills or changes these contracts.
+
+        Both may write different rows only (a pause here, charges there), of which the database
+        takes no notice: one would compute without what the other did. A new version of the
+        contract's row makes the later of the two start again.
+        """
+        if self.ids:
+            self.env.cr.execute(
+                SQL(
+                    "UPDATE billing_contract SET write_date = write_date WHERE id IN %s",
+                    tuple(self.ids),
+                )
+            )
 
     def _reschedule(self):
         """Set the next bill date to that of the first slot that may need an entry."""
@@ -512,6 +581,33 @@ class BillingContract(models.Model):
                 ]
             )
             lines._compute_is_current()
+            self._renew_due(company, today)
+
+    @api.model
+    def _renew_due(self, company, today):
+        """Renew contracts whose notice day has come; ask about those renewed by hand."""
+        for plan in self.env["billing.plan"].search([("renewal", "!=", "none")]):
+            notice_day = today + timedelta(days=plan.notice_days)
+            contracts = self.search(
+                [
+                    ("company_id", "=", company.id),
+                    ("plan_id", "=", plan.id),
+                    ("state", "!=", "draft"),
+                    ("close_reason_id", "=", False),
+                    ("date_end", "<=" if plan.renewal == "auto" else "=", notice_day),
+                ]
+            )
+            for contract in contracts:
+                if plan.renewal == "auto":
+                    while contract.date_end <= notice_day:  # nights may have been missed
+                        contract._renew()
+                else:
+                    contract.activity_schedule(
+                        "mail.mail_activity_data_todo",
+                        date_deadline=contract.date_end,
+                        summary=self.env._("Renew or close: the term ends"),
+                        user_id=(contract.officer_id or contract.user_id or self.env.user).id,
+                    )
 
     # Merging of partners and mail
 

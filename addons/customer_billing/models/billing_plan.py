@@ -103,7 +103,10 @@ class BillingPlan(models.Model):
     term_interval = fields.Integer(string="Term", default=1, aggregator=None)
     term_unit = fields.Selection([("month", "Months"), ("year", "Years")], default="year")
     notice_days = fields.Integer(
-        default=30, aggregator=None, help="Days before the end of a term."
+        default=30,
+        aggregator=None,
+        help="Days before the end of a term on which it is renewed, or on which a person is "
+        "asked to renew or close.",
     )
     description = fields.Text(
         string="Terms", translate=True, help="Shown to the customer with the contract."
@@ -112,6 +115,9 @@ class BillingPlan(models.Model):
 
     _interval_positive = models.Constraint(
         "CHECK (interval > 0)", "Bill every: the number must be 1 or more."
+    )
+    _term_positive = models.Constraint(
+        "CHECK (renewal = 'none' OR term_interval > 0)", "A term has at least one month or year."
     )
     _lead_days_positive = models.Constraint(
         "CHECK (lead_days >= 0)", "Lead days cannot be negative."

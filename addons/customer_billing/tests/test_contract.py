@@ -1,4 +1,4 @@
-from odoo import Command
+from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
@@ -159,3 +159,41 @@ class TestContract(BillingCommon):
         contract = self.new_contract("2026-01-01")
         self.assertEqual(contract.invoice_partner_id, accounting)
         self.assertEqual(self.bill("2026-01-01", contract).move_ids.partner_id, accounting)
+
+    def test_fixed_terms_renew_from_the_start_date(self):
+        plan = self.env["billing.plan"].create(
+            {"name": "Term", "renewal": "auto", "term_interval": 1, "term_unit": "month", "notice_days": 3}
+        )
+        contract = self.new_contract("2027-01-31", plan_id=plan.id)
+        self.assertEqual(str(contract.date_end), "2027-02-27")
+        renew = self.env["billing.contract"]._renew_due
+        renew(self.company, fields.Date.to_date("2027-02-23"))
+        self.assertEqual(str(contract.date_end), "2027-02-27", "not before the notice days")
+        renew(self.company, fields.Date.to_date("2027-02-24"))
+        self.assertEqual(str(contract.date_end), "2027-03-30", "counted from the 31st")
+        self.bill("2027-03-01", contract)
+        self.assertEqual(contract.charge_ids.mapped("amount"), [100.0, 100.0])
+
+    def test_a_closed_contract_does_not_renew(self):
+        plan = self.env["billing.plan"].create(
+            {"name": "Term", "renewal": "auto", "term_interval": 1, "term_unit": "year"}
+        )
+        today = self.company._get_billing_today()
+        contract = self.new_contract(today, plan_id=plan.id)
+        contract.action_close(fields.Date.add(today, days=10))
+        self.env["billing.contract"]._renew_due(self.company, today)
+        self.assertEqual(contract.date_end, fields.Date.add(today, days=10))
+        with self.assertRaisesRegex(UserError, "closed"):
+            contract.action_renew()
+
+    def test_renewal_by_hand_asks_a_person(self):
+        plan = self.env["billing.plan"].create(
+            {"name": "Term", "renewal": "manual", "term_interval": 1, "term_unit": "month"}
+        )
+        today = self.company._get_billing_today()
+        contract = self.new_contract(today, plan_id=plan.id)
+        end = contract.date_end
+        self.env["billing.contract"]._renew_due(self.company, fields.Date.subtract(end, days=30))
+        self.assertIn("Renew or close", contract.activity_ids.summary)
+        contract.action_renew()
+        self.assertGreater(contract.date_end, end)
