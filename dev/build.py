@@ -64,7 +64,7 @@ def base(with_demo=False):
             odoo_run(
                 database,
                 database,
-                *("-i", ",".join(CORE_MODULES), f"--load-language={','.join(LANGUAGES)}"),
+                *("-i", ",".join(CORE_MODULES), f"--load-language=en_US,{','.join(LANGUAGES)}"),
                 *(["--with-demo"] if with_demo else []),
             )
             postgres.set_mark(database, "complete")

@@ -115,7 +115,7 @@ def odoo_key():
     for path in (CACHE / "odoo/.stamp", ODOO_LIBRARY / ".git/HEAD"):
         if path.exists():
             digest.update(path.read_bytes())
-    digest.update(str(LANGUAGES).encode())
+    digest.update(f"en_US {LANGUAGES}".encode())
     return digest.hexdigest()[:8]
 
 

@@ -1,11 +1,9 @@
 """Runs inside Odoo: in_odoo.py CONFIG DATABASE MODULE FUNCTION calls dev/MODULE.py's FUNCTION(env) and commits.
 
-What the function returns is kept in the database (as JSON, in a system parameter), so that copies know it too.
 A web server runs beside it, because wkhtmltopdf asks it for the style sheets of what it prints.
 """
 
 import importlib
-import json
 import sys
 
 import odoo.cli
@@ -15,8 +13,6 @@ from odoo.modules.registry import Registry
 from odoo.service import server
 from odoo.tools import config
 
-PARAMETER = "customer_billing.demo_story"
-
 
 def main(conf, database, module, function):
     config.parse_config(["-c", conf, "-d", database], setup_logging=True)
@@ -25,19 +21,34 @@ def main(conf, database, module, function):
     server.server = server.ThreadedServer(odoo.http.root)
     server.server.start(stop=False)
     with registry.cursor() as cr:
+        # a request that waits for rows that our own transaction holds would wait for ever
+        cr.execute(f'ALTER DATABASE "{database}" SET lock_timeout = \'5s\'')
         parameters = api.Environment(cr, SUPERUSER_ID, {})["ir.config_parameter"]
         parameters.set_param("report.url", f"http://127.0.0.1:{config['http_port']}")
+    commit_before_printing(registry)
     try:
         build = getattr(importlib.import_module(module), function)
         with registry.cursor() as cr:
-            env = api.Environment(cr, SUPERUSER_ID, {})
-            result = build(env)
-            if result is not None:
-                env["ir.config_parameter"].set_param(PARAMETER, json.dumps(result, default=str))
+            build(api.Environment(cr, SUPERUSER_ID, {}))
     finally:
         with registry.cursor() as cr:
+            cr.execute(f'ALTER DATABASE "{database}" RESET lock_timeout')
             api.Environment(cr, SUPERUSER_ID, {})["ir.config_parameter"].set_param("report.url", False)
         server.server.stop()
+
+
+def commit_before_printing(registry):
+    """The web server's transactions see only what is committed, and wait for rows that are not."""
+    moves = registry["account.move"]
+    deliver = getattr(moves, "_deliver", None)
+    if deliver is None:
+        return
+
+    def commit_and_deliver(self):
+        self.env.cr.commit()
+        return deliver(self)
+
+    moves._deliver = commit_and_deliver
 
 
 if __name__ == "__main__":

@@ -61,9 +61,9 @@ def demo(options):
 
 def page(odoo, mail):
     told = build.story(DEMO)
-    logins = told.get("logins") or {"administrator": ["admin", "admin"]}
-    rows = "\n".join(f"  {role:22}{login:28}{password}" for role, (login, password) in logins.items())
-    first = "\n".join(f"  {n}. {text}" for n, text in enumerate(told.get("first_clicks") or [], 1))
+    logins = told.get("logins") or [("Administrator", "admin", "admin", "Open the Billing app.")]
+    rows = "\n".join(f"  {who:28}{login:12}{secret:12}{first}" for who, login, secret, first in logins)
+    counts = ", ".join(f"{number} {what}" for what, number in told.get("counts", {}).items())
     return f"""
 Customer Billing is running.
 
@@ -71,10 +71,10 @@ Customer Billing is running.
   Customer portal        {odoo.url}/my
   API description        {odoo.url}/doc
 
-  who                   login                       password
+  {'who':28}{'login':12}{'password':12}what to look at first
 {rows}
 
-{first or "  1. Log in and open the Billing app."}
+  In it: {counts or "an empty company"}
 
   Mails that the demo sent are caught here:  {mail.folder}   (make mails)
   Server log:                                {odoo.log}

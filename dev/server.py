@@ -27,6 +27,10 @@ HARMLESS = (
     # the embedded PostgreSQL has no contrib modules
     r'extension "(pg_trgm|unaccent)" is not available',
     r"bad query: CREATE EXTENSION IF NOT EXISTS (pg_trgm|unaccent)",
+    # what a user may not do is told to him, and noted with this logger; crashes come with a traceback
+    r"(?s)^[^\n]* WARNING \S+ odoo\.http: (?!.*Traceback)",
+    # odoorpc speaks the older protocol
+    r"rpc\.controllers\.jsonrpc: The /xmlrpc, /xmlrpc/2 and /jsonrpc endpoints are deprecated",
     # Debian's wkhtmltopdf has the unpatched Qt; our reports do without its headers and footers
     r"wkhtmltopdf.*(unpatched|patched qt|upgrade)",
 )

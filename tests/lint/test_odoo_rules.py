@@ -32,7 +32,8 @@ ADDONS = Path(__file__).resolve().parents[2] / "addons"
 
 
 def our_manifests():
-    return [found for path in sorted(ADDONS.glob("*/__manifest__.py")) if (found := Manifest.for_addon(path.parent.name))]
+    names = [path.parent.name for path in sorted(ADDONS.glob("*/__manifest__.py"))]
+    return [manifest for name in names if (manifest := Manifest.for_addon(name))]
 
 
 class OnlyOurs:
