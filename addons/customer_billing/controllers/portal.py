@@ -1,10 +1,11 @@
 from odoo import http
-from odoo.addons.account.controllers.portal import PortalAccount
-from odoo.addons.portal.controllers.portal import pager as portal_pager
 from odoo.exceptions import AccessError, MissingError
 from odoo.fields import Domain
 from odoo.http import request
 from odoo.tools import formatLang
+
+from odoo.addons.account.controllers.portal import PortalAccount
+from odoo.addons.portal.controllers.portal import pager as portal_pager
 
 LATEST_BILLS = 6
 
@@ -17,9 +18,7 @@ class BillingPortal(PortalAccount):
         if "contract_count" in counters:
             contracts = request.env["billing.contract"]
             values["contract_count"] = (
-                contracts.search_count(self._get_contracts_domain(), limit=1)
-                if contracts.has_access("read")
-                else 0
+                contracts.search_count(self._get_contracts_domain(), limit=1) if contracts.has_access("read") else 0
             )
         return values
 
@@ -97,9 +96,7 @@ class BillingPortal(PortalAccount):
     @http.route("/my/contracts/<int:contract_id>", type="http", auth="public", website=True)
     def portal_my_contract(self, contract_id, access_token=None, **kw):
         try:
-            contract_sudo = self._document_check_access(
-                "billing.contract", contract_id, access_token
-            )
+            contract_sudo = self._document_check_access("billing.contract", contract_id, access_token)
         except (AccessError, MissingError):
             return request.redirect("/my")
         values = self._contract_get_page_view_values(contract_sudo, access_token, **kw)
@@ -144,9 +141,7 @@ class BillingPortal(PortalAccount):
 
     def _get_contract_bills_domain(self, contract):
         """The bills of a contract that the portal shows; searched with the reader's own rights."""
-        return self._get_invoices_domain("out") & Domain(
-            "billing_contract_ids", "in", contract.ids
-        )
+        return self._get_invoices_domain("out") & Domain("billing_contract_ids", "in", contract.ids)
 
     def _contract_get_page_view_values(self, contract_sudo, access_token, **kwargs):
         """Values of the page of a contract. Override to add values."""
@@ -163,10 +158,9 @@ class BillingPortal(PortalAccount):
             "renewal_sentence": self._get_renewal_sentence(contract_sudo.plan_id),
             "lines": lines,
             "line_prices": {line.id: self._get_line_price(line) for line in lines},
+            "format_number": self._format_number,
             "period_total": sum(
-                line.price_subtotal
-                for line in lines
-                if line.charge_type == "recurring" and line.is_current
+                line.price_subtotal for line in lines if line.charge_type == "recurring" and line.is_current
             ),
             "taxed_prices": taxed_prices,
             "pauses": contract_sudo.pause_ids.filtered(
@@ -175,9 +169,12 @@ class BillingPortal(PortalAccount):
             "backend_url": f"/odoo/billing.contract/{contract_sudo.id}",
             **self._get_contract_bills(contract_sudo),
         }
-        return self._get_page_view_values(
+        values = self._get_page_view_values(
             contract_sudo, access_token, values, "my_contracts_history", False, **kwargs
         )
+        if request.env.user.share and not access_token:
+            values["token"] = contract_sudo._portal_ensure_token()  # to post messages
+        return values
 
     def _get_contract_bills(self, contract):
         """The latest bills of a contract, for readers who may read them by their own rights.
@@ -199,48 +196,45 @@ class BillingPortal(PortalAccount):
     def _get_plan_sentence(self, plan):
         """How often and when a plan bills, in words: “Every 3 months, in advance”."""
         plan = plan.sudo()  # read with the contract, which its reader may see
-        _ = request.env._
         if plan.interval == 1:
             cycle = {
-                "day": _("Every day"),
-                "week": _("Every week"),
-                "month": _("Every month"),
-                "year": _("Every year"),
+                "day": request.env._("Every day"),
+                "week": request.env._("Every week"),
+                "month": request.env._("Every month"),
+                "year": request.env._("Every year"),
             }[plan.interval_unit]
         else:
             number = plan.interval
             cycle = {
-                "day": _("Every %s days", number),
-                "week": _("Every %s weeks", number),
-                "month": _("Every %s months", number),
-                "year": _("Every %s years", number),
+                "day": request.env._("Every %s days", number),
+                "week": request.env._("Every %s weeks", number),
+                "month": request.env._("Every %s months", number),
+                "year": request.env._("Every %s years", number),
             }[plan.interval_unit]
         if plan.timing == "advance":
-            return _("%s, in advance", cycle)
-        return _("%s, in arrears", cycle)
+            return request.env._("%s, in advance", cycle)
+        return request.env._("%s, in arrears", cycle)
 
     def _get_period_sentence(self, plan):
         """Which days the periods of a plan run from and to."""
-        _ = request.env._
         if plan.anchor == "day":
-            return _("From day %s of a month", plan.anchor_day)
+            return request.env._("From day %s of a month", plan.anchor_day)
         if plan.anchor == "month_end":
-            return _("To the end of a calendar month")
-        return _("From the day of the start")
+            return request.env._("To the end of a calendar month")
+        return request.env._("From the day of the start")
 
     def _get_renewal_sentence(self, plan):
         """The term of a plan and how it goes on; False where there is none."""
         if plan.renewal == "none":
             return False
-        _ = request.env._
         number = plan.term_interval
         if plan.term_unit == "year":
-            term = _("1 year") if number == 1 else _("%s years", number)
+            term = request.env._("1 year") if number == 1 else request.env._("%s years", number)
         else:
-            term = _("1 month") if number == 1 else _("%s months", number)
+            term = request.env._("1 month") if number == 1 else request.env._("%s months", number)
         if plan.renewal == "manual":
-            return _("%s, not renewed by itself", term)
-        return _(
+            return request.env._("%s, not renewed by itself", term)
+        return request.env._(
             "%(term)s, renewed by itself unless ended %(days)s days before",
             term=term,
             days=plan.notice_days,
@@ -250,12 +244,14 @@ class BillingPortal(PortalAccount):
         """The unit price of a line as text, or False where it depends on the quantity."""
         if line.price_id and line.price_id.pricing_model != "per_unit":
             return False
-        digits = line.currency_id.decimal_places
-        while digits < 6 and abs(round(line.price_unit, digits) - line.price_unit) > 1e-9:
+        return self._format_number(line.price_unit, line.currency_id)
+
+    def _format_number(self, value, currency=None):
+        """A quantity, rate or price with as many decimals as it has (up to 6), as text."""
+        digits = currency.decimal_places if currency else 0
+        while digits < 6 and abs(round(value, digits) - value) > 1e-9:
             digits += 1
-        return formatLang(
-            request.env, line.price_unit, digits=digits, currency_obj=line.currency_id
-        )
+        return formatLang(request.env, value, digits=digits, currency_obj=currency)
 
     # Bills
 
@@ -263,6 +259,7 @@ class BillingPortal(PortalAccount):
         values = super()._invoice_get_page_view_values(invoice, access_token, **kwargs)
         if invoice.billing_run_id:
             values["billing_lines"] = self._get_billing_lines(invoice)
+            values["format_number"] = self._format_number
         return values
 
     def _get_billing_lines(self, invoice):

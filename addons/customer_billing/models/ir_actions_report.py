@@ -4,6 +4,7 @@ import io
 from lxml import html as lxml_html
 
 from odoo import api, models
+
 from odoo.addons.base.models.ir_actions_report import _wkhtml
 
 # Millimetres above and below every page whose header and footer are part of its content.
@@ -61,11 +62,7 @@ class IrActionsReport(models.Model):
             return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
         streams = {}
         for res_id in res_ids:
-            streams.update(
-                super()._render_qweb_pdf_prepare_streams(
-                    report_ref, dict(data or {}), res_ids=[res_id]
-                )
-            )
+            streams.update(super()._render_qweb_pdf_prepare_streams(report_ref, dict(data or {}), res_ids=[res_id]))
         return streams
 
     @api.model
@@ -74,7 +71,7 @@ class IrActionsReport(models.Model):
         specific_paperformat_args=None, set_viewport_size=False,
     ):  # fmt: skip
         if report_ref and self._is_invoice_report(report_ref):
-            self = self.with_context(billing_script_delay=INVOICE_SCRIPT_DELAY)  # noqa: PLW0642
+            self = self.with_context(billing_script_delay=INVOICE_SCRIPT_DELAY)
         if self._is_wkhtmltopdf_patched():
             return super()._run_wkhtmltopdf(
                 bodies, report_ref=report_ref, header=header, footer=footer, landscape=landscape,
@@ -85,8 +82,7 @@ class IrActionsReport(models.Model):
         if header or footer:
             heights = self._get_plain_heights(report_ref, landscape)
             bodies = [
-                self._merge_header_footer(body, header, footer, index, heights)
-                for index, body in enumerate(bodies)
+                self._merge_header_footer(body, header, footer, index, heights) for index, body in enumerate(bodies)
             ]
             arguments["data-report-margin-top"] = PLAIN_MARGIN
             arguments["data-report-margin-bottom"] = PLAIN_MARGIN
