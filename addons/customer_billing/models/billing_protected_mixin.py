@@ -16,8 +16,11 @@ class BillingProtectedMixin(models.AbstractModel):
     @api.model_create_multi
     def create(self, vals_list):
         if not self.env.su:
+            defaults = self._get_billing_defaults()
             for vals in vals_list:
-                self._check_billing_protected(vals, create=True)
+                self._check_billing_protected(vals, defaults)
+            # Defaults of a user or of the context do not count for protected fields.
+            vals_list = [{**defaults, **vals} for vals in vals_list]
         return super().create(vals_list)
 
     def write(self, vals):
@@ -25,12 +28,21 @@ class BillingProtectedMixin(models.AbstractModel):
             self._check_billing_protected(vals)
         return super().write(vals)
 
-    def _check_billing_protected(self, vals, create=False):
-        """Raise when ``vals`` sets a protected field; a default on creation is accepted."""
+    @api.model
+    def _get_billing_defaults(self):
+        """The values that protected fields start with: those of the model, nothing else."""
+        defaults = {}
+        for name in self._billing_protected:
+            field = self._fields[name]
+            value = field.default(self) if field.default else False
+            defaults[name] = [] if field.type in ("one2many", "many2many") else value
+        return defaults
+
+    def _check_billing_protected(self, vals, defaults=None):
+        """Raise when ``vals`` sets a protected field to more than its default on creation."""
         names = self._billing_protected.intersection(vals)
-        if create:
-            defaults = self.default_get(list(names)) if names else {}
-            names = {name for name in names if vals[name] and vals[name] != defaults.get(name)}
+        if defaults is not None:
+            names = {name for name in names if vals[name] and vals[name] != defaults[name]}
         if names:
             labels = ", ".join(
                 self._fields[name].get_description(self.env, ["string"])["string"]
