@@ -6,7 +6,7 @@ import qrcode
 from psycopg2 import OperationalError
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import ConcurrencyError, UserError
 from odoo.tools.urls import urljoin
 
 _logger = logging.getLogger(__name__)
@@ -15,8 +15,19 @@ DELIVERY_BATCH = 50
 MAX_TRIES = 3
 
 
+# Who owes what, which a charge fixes: not to be changed on its bill.
+FROZEN_FIELDS = frozenset(("company_id", "currency_id", "move_type", "partner_id"))
+
+
 class AccountMove(models.Model):
-    _inherit = "account.move"
+    _name = "account.move"
+    _inherit = ["account.move", "billing.protected.mixin"]
+    _billing_protected = frozenset(
+        (
+            "billing_run_id", "billing_contract_ids", "billing_approved_amount",
+            "billing_delivery_state", "billing_delivery_error", "billing_delivery_tries",
+        )
+    )  # fmt: skip
 
     billing_run_id = fields.Many2one(
         "billing.run", readonly=True, copy=False, index="btree_not_null", ondelete="restrict"
@@ -29,6 +40,14 @@ class AccountMove(models.Model):
         string="Contracts",
         readonly=True,
         copy=False,
+    )
+    billing_approved_amount = fields.Monetary(
+        string="Approved Total",
+        currency_field="company_currency_id",
+        readonly=True,
+        copy=False,
+        groups="base.group_user",
+        help="What a second person released; a bill with another total is approved again.",
     )
     billing_delivery_state = fields.Selection(
         [
@@ -69,15 +88,53 @@ class AccountMove(models.Model):
             charges._void()
         return result
 
-    def button_cancel(self):
-        result = super().button_cancel()
-        cancelled = self.filtered(lambda move: move.state == "cancel")
-        charges = cancelled.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
-        if charges:
-            charges._void()
+    def write(self, vals):
+        """All changes of state come through here, from buttons, jobs and the API."""
+        state = vals.get("state")
+        if state == "posted":
+            self._check_billing_approved()
+        elif state == "draft":
+            self._check_billing_not_void()
+        if FROZEN_FIELDS.intersection(vals):
+            self._check_billing_frozen(vals)
+        cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
+        result = super().write(vals)
+        if cancelled:
+            charges = cancelled.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
+            if charges:
+                charges._void()
         return result
 
-    def button_draft(self):
+    def _get_billing_unapproved(self):
+        """The draft bills of runs that a second person must still approve.
+
+        An approval is for a total: a bill that changed afterwards is approved again.
+        Override to add a reason for approval.
+        """
+        return self.sudo().filtered(  # engine-owned fields
+            lambda move: move.state == "draft"
+            and move.billing_run_id
+            and move.company_id.billing_approval
+            and abs(move.amount_total_signed) > move.company_id.billing_approval_amount
+            and move.company_currency_id.compare_amounts(
+                move.amount_total_signed, move.billing_approved_amount
+            )
+        ).sudo(self.env.su)
+
+    def _check_billing_approved(self):
+        if unapproved := self._get_billing_unapproved()[:1]:
+            raise UserError(
+                self.env._(
+                    "The bill of %(amount)s for %(customer)s needs the approval of a second "
+                    "person: open run %(run)s and let a billing manager who did not prepare it "
+                    "approve it.",
+                    amount=unapproved.currency_id.format(unapproved.amount_total),
+                    customer=unapproved.partner_id.display_name,
+                    run=unapproved.sudo().billing_run_id.name,  # a name in a message
+                )
+            )
+
+    def _check_billing_not_void(self):
         if void := self.filtered(lambda move: move.state == "cancel" and move.billing_run_id)[:1]:
             raise UserError(
                 self.env._(
@@ -86,7 +143,29 @@ class AccountMove(models.Model):
                     void.display_name,
                 )
             )
-        return super().button_draft()
+
+    def _check_billing_frozen(self, vals):
+        """Customer, currency, company and type of a bill are those of its contracts."""
+        for move in self:
+            changed = {
+                name
+                for name in FROZEN_FIELDS.intersection(vals)
+                if move._fields[name].convert_to_write(move[name], move) != vals[name]
+            }
+            if not changed or not move.invoice_line_ids.sudo().billing_charge_ids:
+                continue
+            partner = self.env["res.partner"].browse(vals.get("partner_id", move.partner_id.id))
+            if changed == {"partner_id"} and (
+                partner.commercial_partner_id == move.commercial_partner_id
+            ):
+                continue  # another contact of the same customer
+            raise UserError(
+                self.env._(
+                    "%s comes from a contract: its customer, currency, company and type cannot "
+                    "be changed here. Correct the contract, or credit the bill.",
+                    move.display_name,
+                )
+            )
 
     # Address and QR code
 
@@ -149,7 +228,8 @@ class AccountMove(models.Model):
 
     def _queue_delivery(self):
         """Put posted bills in the delivery queue."""
-        self.filtered(lambda move: move.state == "posted").write(
+        posted_sudo = self.filtered(lambda move: move.state == "posted").sudo()  # protected fields
+        posted_sudo.write(
             {
                 "billing_delivery_state": "queued",
                 "billing_delivery_error": False,
@@ -161,9 +241,10 @@ class AccountMove(models.Model):
         """Render and mail queued bills one by one. A failure is written on the bill and tried
         again by the queue, ``MAX_TRIES`` times in all."""
         send = self.env["account.move.send"]
+        # sudo below: protected fields
         for move in self:
             if not move._get_delivery_emails():
-                move.write(
+                move.sudo().write(
                     {
                         "billing_delivery_state": "failed",
                         "billing_delivery_error": self.env._(
@@ -179,13 +260,13 @@ class AccountMove(models.Model):
                     send._generate_and_send_invoices(
                         move, allow_raising=True, sending_methods=["email"]
                     )
-            except OperationalError:
+            except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:
                 if not isinstance(error, UserError):
                     _logger.exception("Bill %s could not be delivered", move.name)
                 tries = move.billing_delivery_tries + 1
-                move.write(
+                move.sudo().write(
                     {
                         "billing_delivery_state": "failed" if tries >= MAX_TRIES else "queued",
                         "billing_delivery_error": str(error),
@@ -193,7 +274,7 @@ class AccountMove(models.Model):
                     }
                 )
             else:
-                move.write({"billing_delivery_state": "sent", "billing_delivery_error": False})
+                move.sudo().write({"billing_delivery_state": "sent", "billing_delivery_error": False})
 
     def _get_delivery_emails(self):
         """The e-mail addresses that this bill goes to."""
@@ -211,7 +292,8 @@ class AccountMove(models.Model):
     def action_billing_delivered(self):
         """Mark bills as delivered by hand or by post."""
         self.check_access("write")
-        self.write({"billing_delivery_state": "manual", "billing_delivery_error": False})
+        posted_sudo = self.filtered(lambda move: move.state == "posted").sudo()  # protected fields
+        posted_sudo.write({"billing_delivery_state": "manual", "billing_delivery_error": False})
         self.billing_run_id._refresh_sent_state()
         return True
 

@@ -1,7 +1,13 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
 
-AMOUNT_FIELDS = frozenset(("price_unit", "quantity", "discount", "product_id"))
+AMOUNT_FIELDS = frozenset(
+    (
+        "price_unit", "quantity", "discount", "product_id", "balance", "amount_currency",
+        "debit", "credit", "display_type", "move_id",
+        "billing_period_start", "billing_period_end",
+    )
+)  # fmt: skip
 
 
 class AccountMoveLine(models.Model):

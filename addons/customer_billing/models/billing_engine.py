@@ -48,10 +48,13 @@ class BillItem:
 
 @dataclass(eq=False)
 class BillGroup:
-    """The items of one future bill, and the contracts they come from."""
+    """The items of one future bill, and the contracts they come from.
+
+    ``error`` says why it could not be made."""
 
     dues: list = field(default_factory=list)
     items: list = field(default_factory=list)
+    error: str = ""
 
 
 class BillingEngine(models.AbstractModel):
@@ -70,9 +73,10 @@ class BillingEngine(models.AbstractModel):
         """The contracts that may have something to bill up to ``until``.
 
         Override to add a condition. The state is not looked at but for drafts: the last
-        period in arrears of an ended contract is billed too.
+        period in arrears of an ended contract is billed too, also when it is archived.
         """
         return [
+            ("active", "in", (True, False)),
             ("company_id", "=", company.id),
             ("state", "!=", "draft"),
             ("next_bill_date", "<=", until),
@@ -101,7 +105,7 @@ class BillingEngine(models.AbstractModel):
                 from_days[line] = charging.slot_start(
                     terms[line], line.recompute_from or line.date_start
                 )
-            except (UserError, ValueError) as error:
+            except (UserError, ValueError, ArithmeticError) as error:
                 due.error = f"{line.name}: {error}"
         booked = self._load_booked(from_days)
         for line, line_terms in terms.items():
@@ -110,7 +114,7 @@ class BillingEngine(models.AbstractModel):
                 found, following = charging.differences(
                     line_terms, booked.get(line.id, {}), from_days[line], until
                 )
-            except ValueError as error:
+            except (ValueError, ArithmeticError) as error:
                 due.error = f"{line.name}: {error}"
                 continue
             due.following[line] = following
@@ -233,6 +237,8 @@ class BillingEngine(models.AbstractModel):
             slots = charging.line_slots(terms, charging.slot_start(terms, from_day))
             if slot := next(slots, None):
                 found.append(charging.bill_date(terms, slot))
+            else:  # ended before its first slot: what was billed ahead is credited
+                found.append(from_day)
         pending = contract.charge_ids.filtered(lambda c: c.state == "pending" and c.amount)
         found += pending.mapped("bill_date")
         return min(found) if found else False
@@ -406,11 +412,14 @@ class BillingEngine(models.AbstractModel):
 
         :return: {contract: moves} of the bills made
         """
+        self.env["account.move"].check_access("create")
         moves = (
             self.env["account.move"]
+            .sudo()  # protected fields
             .with_company(run.company_id)
             .with_context(mail_create_nolog=True, tracking_disable=True)
             .create([self._prepare_move_vals(group, run) for group in groups])
+            .sudo(self.env.su)
         )
         charge_vals, moves_by_contract = [], defaultdict(self.env["account.move"].browse)
         for group, move in zip(groups, moves, strict=True):
@@ -464,6 +473,7 @@ class BillingEngine(models.AbstractModel):
         contracts_sudo = self.env["billing.contract"].sudo().browse(
             due.contract.id for due in dues
         )  # sudo: engine-owned fields
+        contracts_sudo._mark_changed()
         pending_dates = dict(
             self.env["billing.charge"].sudo()._read_group(
                 [

@@ -1,10 +1,13 @@
 import logging
+import random
+import time
 
 from psycopg2 import OperationalError
 from psycopg2.errors import UniqueViolation
 
 from odoo import Command, api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import format_date, split_every
 
 _logger = logging.getLogger(__name__)
@@ -13,6 +16,11 @@ CHUNK_SIZE = 200  # contracts computed and booked together
 POST_SIZE = 100  # bills posted together
 INLINE_LIMIT = 500  # contracts that a person's click handles in its own transaction
 INLINE_DELIVERIES = 10  # bills that are rendered and mailed at once on a click
+MAX_TRIES = 5  # of a step of the background job that collides with other work
+
+SCOPE_FIELDS = frozenset(
+    ("company_id", "date", "invoice_date", "plan_ids", "partner_ids", "contract_ids")
+)
 
 
 class BillingRun(models.Model):
@@ -25,8 +33,8 @@ class BillingRun(models.Model):
     _check_company_auto = True
     _billing_protected = frozenset(
         (
-            "name", "state", "job", "prepared_by_id", "approved_by_id", "approval_date",
-            "amount_untaxed", "amount_total", "bill_count", "line_ids", "origin",
+            "name", "state", "job", "prepared_by_id", "preparer_ids", "approved_by_id",
+            "approval_date", "amount_untaxed", "amount_total", "bill_count", "line_ids", "origin",
         )
     )  # fmt: skip
 
@@ -79,7 +87,10 @@ class BillingRun(models.Model):
         help="The background job is at work on this run.",
     )
     origin = fields.Selection(
-        [("manual", "By hand"), ("nightly", "Nightly job")], default="manual", readonly=True
+        [("manual", "By hand"), ("nightly", "Nightly job")],
+        default="manual",
+        readonly=True,
+        copy=False,
     )
     line_ids = fields.One2many("billing.run.line", "run_id", readonly=True)
     move_ids = fields.One2many("account.move", "billing_run_id", string="Bills", readonly=True)
@@ -96,6 +107,14 @@ class BillingRun(models.Model):
     bill_count = fields.Integer(string="Bills to Make", readonly=True, copy=False)
     prepared_by_id = fields.Many2one(
         "res.users", string="Prepared By", readonly=True, copy=False
+    )
+    preparer_ids = fields.Many2many(
+        "res.users",
+        "billing_run_preparer_rel",
+        string="All Who Prepared",
+        readonly=True,
+        copy=False,
+        help="None of them approves the run.",
     )
     approved_by_id = fields.Many2one(
         "res.users", string="Approved By", readonly=True, copy=False
@@ -142,23 +161,23 @@ class BillingRun(models.Model):
             run.held_count = values.get("held", 0) + values.get("failed", 0)
             run.skipped_count = values.get("nothing", 0) + values.get("excluded", 0)
 
-    @api.depends("state", "move_ids.amount_total_signed", "move_ids.state", "company_id")
+    @api.depends(
+        "state",
+        "move_ids.amount_total_signed",
+        "move_ids.state",
+        "move_ids.billing_approved_amount",
+        "company_id",
+    )
     def _compute_approval_needed(self):
         for run in self:
-            run.approval_needed = run.state == "generated" and bool(run._get_moves_to_approve())
+            run.approval_needed = run.state in ("generated", "approved") and bool(
+                run._get_moves_to_approve()
+            )
 
     def _get_moves_to_approve(self):
-        """The draft bills that a second person must approve before they are posted.
-
-        Override to add a reason for approval.
-        """
+        """The draft bills that a second person must approve before they are posted."""
         self.ensure_one()
-        company = self.company_id
-        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
-        if not company.billing_approval:
-            return drafts.browse()
-        limit = company.billing_approval_amount
-        return drafts.filtered(lambda move: abs(move.amount_total_signed) > limit)
+        return self.move_ids._get_billing_unapproved()
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -167,21 +186,37 @@ class BillingRun(models.Model):
             run.name = self.env["ir.sequence"].with_company(run.company_id).next_by_code(
                 "billing.run"
             ) or str(run.id)
-            run.prepared_by_id = self.env.user
+        runs._note_preparer()
         return runs
 
     def write(self, vals):
-        scope = {"company_id", "date", "invoice_date", "plan_ids", "partner_ids", "contract_ids"}
-        if scope.intersection(vals) and self.filtered(
-            lambda run: run.state not in ("draft", "proposed")
-        ):
-            raise UserError(
-                self.env._("The bills of this run are made: its dates and scope stay as they are.")
-            )
-        return super().write(vals)
+        changes_scope = SCOPE_FIELDS.intersection(vals)
+        if changes_scope:
+            if self.filtered(lambda run: run.state not in ("draft", "proposed")):
+                raise UserError(
+                    self.env._(
+                        "The bills of this run are made: its dates and scope stay as they are."
+                    )
+                )
+            for run in self:
+                run._check_idle()
+        result = super().write(vals)
+        if changes_scope:
+            self._note_preparer()
+            # What was shown is not what would be billed: propose again.
+            self.filtered(lambda run: run.state == "proposed").action_draft()
+        return result
+
+    def _note_preparer(self):
+        """Remember who worked on the proposal: none of them may approve it."""
+        self.sudo().write(  # protected fields
+            {"prepared_by_id": self.env.uid, "preparer_ids": [Command.link(self.env.uid)]}
+        )
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_billed(self):
+        for run in self:
+            run._check_idle()
         if self.filtered("move_ids"):
             raise UserError(
                 self.env._("A run with bills is kept as part of the books: cancel it instead.")
@@ -199,7 +234,8 @@ class BillingRun(models.Model):
             run._check_lock_date()
             run_sudo = run.sudo()  # protected fields; access is checked above
             run_sudo.line_ids.unlink()
-            run_sudo.write({"state": "proposed", "prepared_by_id": self.env.user.id})
+            run_sudo.state = "proposed"
+            run._note_preparer()
             contracts = run._get_due_contracts()
             if run._hand_over("propose", len(contracts)):
                 continue
@@ -210,6 +246,44 @@ class BillingRun(models.Model):
 
     def _propose_chunk(self, contracts):
         """Write run lines for ``contracts`` with what they would be billed."""
+        contracts -= (
+            self.env["billing.run.line"]
+            .search([("run_id", "=", self.id), ("contract_id", "in", contracts.ids)])
+            .contract_id
+        )
+        try:
+            with self.env.cr.savepoint():
+                self._propose_contracts(contracts)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad contract must not stop the others
+            _logger.info("Billing run %s: a chunk is proposed bill by bill: %s", self.name, error)
+            for group in contracts.grouped("invoice_partner_id").values():
+                self._propose_alone(group)
+
+    def _propose_alone(self, contracts):
+        """Propose the contracts of one customer; what goes wrong is written on their lines."""
+        try:
+            with self.env.cr.savepoint():
+                self._propose_contracts(contracts)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            if not isinstance(error, UserError):
+                _logger.exception("Billing run %s: a bill could not be proposed", self.name)
+            self.env["billing.run.line"].sudo().create(  # engine-owned records
+                [
+                    {
+                        "run_id": self.id,
+                        "contract_id": contract.id,
+                        "outcome": "failed",
+                        "reason": str(error),
+                    }
+                    for contract in contracts
+                ]
+            )
+
+    def _propose_contracts(self, contracts):
         engine = self.env["billing.engine"]
         dues = engine._compute_due(contracts, self.date)
         groups = engine._group(dues)
@@ -360,7 +434,7 @@ class BillingRun(models.Model):
             run._check_state("proposed")
             run._check_lock_date()
             lines = run.line_ids.filtered(lambda line: line.outcome == "proposed")
-            run.sudo().prepared_by_id = self.env.user  # protected field
+            run._note_preparer()
             if run._hand_over("generate", len(lines)):
                 continue
             for chunk in run._split_lines(lines):
@@ -394,8 +468,10 @@ class BillingRun(models.Model):
     def _generate_chunk(self, lines):
         """Book one chunk. When a bill fails, the others of the chunk are booked one by one."""
         engine = self.env["billing.engine"]
+        lines = lines.filtered(lambda line: line.outcome == "proposed")
         contracts = lines.contract_id.sudo()  # the lock writes nothing; access was checked
-        locked = contracts.try_lock_for_update()
+        # Others may refer to a contract meanwhile (a proposal, a note), but not bill or change it.
+        locked = contracts.try_lock_for_update(allow_referencing=True)
         busy = lines.filtered(lambda line: line.contract_id not in locked)
         busy.sudo().write(
             {
@@ -420,8 +496,8 @@ class BillingRun(models.Model):
             raise
         except Exception as error:  # noqa: BLE001 - one bad bill must not stop the others
             _logger.info("Billing run %s: a chunk is booked bill by bill: %s", self.name, error)
-            for group in groups:
-                self._book_group_alone(group, lines)
+            for group in [group for group in groups if not self._book_group_alone(group, lines)]:
+                self._keep_due(group, lines)
 
     def _book_groups(self, groups, lines):
         """Book ``groups`` in one savepoint; a lost race is told to Odoo, which retries."""
@@ -432,6 +508,8 @@ class BillingRun(models.Model):
                 moves_by_contract = self.env["billing.engine"]._book(groups, self)
                 self.env.flush_all()
         except UniqueViolation as error:
+            if error.diag.table_name != "billing_charge":
+                raise
             raise ConcurrencyError(
                 self.env._("Another run has billed the same period; it is computed again.")
             ) from error
@@ -441,7 +519,7 @@ class BillingRun(models.Model):
             )
 
     def _book_group_alone(self, group, lines):
-        """Book one bill; what goes wrong is written on its contracts' lines."""
+        """Book one bill; returns whether it could be made, else writes why on its lines."""
         try:
             self._book_groups([group], lines)
         except (OperationalError, ConcurrencyError):
@@ -449,8 +527,20 @@ class BillingRun(models.Model):
         except Exception as error:
             if not isinstance(error, UserError):
                 _logger.exception("Billing run %s: a bill could not be made", self.name)
-            for due in group.dues:
-                self._set_outcome(lines, due.contract, outcome="failed", reason=str(error))
+            group.error = str(error)
+            return False
+        return True
+
+    def _keep_due(self, group, lines):
+        """A bill that could not be made stays due, also when others of its contracts were made."""
+        for due in group.dues:
+            starts = [
+                item.difference.slot.start
+                for item in group.items
+                if item.difference and item.line.contract_id == due.contract
+            ]
+            due.contract._touch(min(starts, default=self.date))
+            self._set_outcome(lines, due.contract, outcome="failed", reason=group.error)
 
     def _record_failures(self, lines, dues):
         for due in dues:
@@ -477,9 +567,13 @@ class BillingRun(models.Model):
         :raises UserError: a bill needs a second person, and the user prepared the run
         """
         for run in self:
-            run._check_state("generated")
-            if run._get_moves_to_approve():
-                run._check_approver()
+            moves = run._get_moves_to_approve()
+            # A bill that changed after the approval is approved again.
+            run._check_state("generated", *(["approved"] if moves else []))
+            if moves:
+                run._check_approver(moves)
+            for move_sudo in moves.sudo():  # protected field
+                move_sudo.billing_approved_amount = move_sudo.amount_total_signed
             run.sudo().write(  # protected fields
                 {
                     "state": "approved",
@@ -489,8 +583,8 @@ class BillingRun(models.Model):
             )
         return True
 
-    def _check_approver(self):
-        """Raise when the user may not approve what this run holds back."""
+    def _check_approver(self, moves):
+        """Raise when the user may not approve ``moves``, which this run holds back."""
         if not self.env.user.has_group("customer_billing.group_billing_manager"):
             raise UserError(
                 self.env._(
@@ -499,7 +593,11 @@ class BillingRun(models.Model):
                     limit=self.company_currency_id.format(self.company_id.billing_approval_amount),
                 )
             )
-        if self.env.user in (self.prepared_by_id, self.create_uid):
+        # What was added to the bills by hand has its own author.
+        added = moves.invoice_line_ids.filtered(lambda line: not line.sudo().billing_charge_ids)
+        if self.env.user in (
+            self.sudo().preparer_ids | self.create_uid | added.create_uid | added.write_uid
+        ):
             raise UserError(
                 self.env._(
                     "You prepared this run. Bills above %(limit)s must be approved by another "
@@ -521,12 +619,13 @@ class BillingRun(models.Model):
 
     def _post_moves(self, moves):
         """Post ``moves`` in short batches; when a batch fails, one by one."""
+        moves = moves.filtered(lambda move: move.state == "draft")
         for ids in split_every(POST_SIZE, moves.sorted("id").ids):
             batch = moves.browse(ids)
             try:
                 with self.env.cr.savepoint():
                     batch.with_context(tracking_disable=True)._post(soft=False)
-            except OperationalError:
+            except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:  # noqa: BLE001 - one bad bill must not stop the others
                 _logger.info("Billing run %s: bills are posted one by one: %s", self.name, error)
@@ -538,7 +637,7 @@ class BillingRun(models.Model):
         try:
             with self.env.cr.savepoint():
                 move._post(soft=False)
-        except OperationalError:
+        except (OperationalError, ConcurrencyError):
             raise
         except Exception as error:
             if not isinstance(error, UserError):
@@ -552,8 +651,10 @@ class BillingRun(models.Model):
         self.invalidate_recordset(["draft_count", "posted_count"])
         drafts = self.move_ids.filtered(lambda move: move.state == "draft")
         self.line_ids.filtered(
-            lambda line: line.outcome == "billed" and line.move_id not in drafts
-        ).sudo().write({"reason": False})
+            lambda line: line.outcome in ("billed", "held")
+            and line.move_id
+            and line.contract_id not in drafts.billing_contract_ids
+        ).sudo().write({"outcome": "billed", "reason": False})
         self.sudo().state = "approved" if drafts else "posted"  # protected field
         if drafts:
             self.message_post(
@@ -604,6 +705,7 @@ class BillingRun(models.Model):
         :raises UserError: a bill is posted
         """
         for run in self:
+            run._check_idle()
             if run.state == "cancelled":
                 continue
             if posted := run.move_ids.filtered(lambda move: move.state == "posted"):
@@ -632,13 +734,8 @@ class BillingRun(models.Model):
 
     def _check_state(self, *states):
         """Raise when the run is not in one of ``states``, or the user may not work on it."""
-        self.ensure_one()
-        self.check_access("write")
+        self._check_idle()
         labels = dict(self._fields["state"]._description_selection(self.env))
-        if self.job:
-            raise UserError(
-                self.env._("The background job is at work on %s. Wait until it is done.", self.name)
-            )
         if self.state not in states:
             raise UserError(
                 self.env._(
@@ -647,6 +744,15 @@ class BillingRun(models.Model):
                     state=labels[self.state],
                     expected=", ".join(f"“{labels[state]}”" for state in states),
                 )
+            )
+
+    def _check_idle(self):
+        """Raise when the user may not work on the run, or somebody else does just now."""
+        self.ensure_one()
+        self.check_access("write")
+        if self.job or not self.try_lock_for_update(allow_referencing=True):
+            raise UserError(
+                self.env._("The background job is at work on %s. Wait until it is done.", self.name)
             )
 
     # Background job
@@ -663,40 +769,118 @@ class BillingRun(models.Model):
     def _cron_run_jobs(self):
         """Do the steps that were handed over, chunk by chunk, each chunk its own commit."""
         for run in self.search([("job", "!=", False)], order="id"):
-            user = run.prepared_by_id if run.job != "post" else run.approved_by_id
-            run.with_user(user).with_company(run.company_id).with_context(
-                allowed_company_ids=run.company_id.ids
-            )._work()
+            if not run._work():
+                return
 
     def _work(self):
-        """Do the running job of this run, from where it stopped, until time is up."""
+        """Do the jobs of this run, from where it stopped. Stopping anywhere is safe.
+
+        Collisions with other work are tried again, at last by the next call of the job; any
+        other error ends the job and is told on the run, so that other runs go on.
+
+        :return: whether there is time left
+        """
+        run = self._with_job_user()
+        try:
+            while run.job:
+                if not run._work_job():
+                    return False
+        except (OperationalError, ConcurrencyError) as error:
+            self.env.cr.rollback()
+            _logger.warning("Billing run %s: the job goes on later: %s", self.name, error)
+        except Exception as error:
+            self.env.cr.rollback()
+            _logger.exception("Billing run %s: the job has stopped", self.name)
+            run.sudo().job = False  # protected field
+            run.message_post(body=self.env._("The background job has stopped: %s", error))
+            self.env["ir.cron"]._commit_progress()
+        return True
+
+    def _with_job_user(self):
+        """This run as the user whose step it is, in its company."""
+        user = (self.job == "post" and self.approved_by_id) or self.prepared_by_id or self.env.user
+        return (
+            self.with_user(user)
+            .with_company(self.company_id)
+            .with_context(allowed_company_ids=self.company_id.ids)
+        )
+
+    def _work_job(self):
+        """Do one job; returns whether there is time left."""
         commit = self.env["ir.cron"]._commit_progress
+        job, (steps, finish) = self.job, self._get_job_steps()
+        commit(remaining=sum(len(records) for _method, records in steps) + 1)
+        for method, records in steps:
+            if not self._attempt(job, method, records):
+                return True
+            if not commit(len(records)):
+                return False
+        self._attempt(job, self._finish_job, finish)
+        return bool(commit(1))
+
+    def _get_job_steps(self):
+        """What is left of the job: list of (method, records), and the method that ends it."""
         if self.job == "propose":
             contracts = self._get_due_contracts() - self.line_ids.contract_id
-            steps = [
-                (len(chunk), self._propose_chunk, chunk)
-                for chunk in self._split_contracts(contracts)
-            ]
-            finish = self._finish_proposal
-        elif self.job == "generate":
+            return (
+                [(self._propose_chunk, chunk) for chunk in self._split_contracts(contracts)],
+                self._finish_proposal,
+            )
+        if self.job == "generate":
             lines = self.line_ids.filtered(lambda line: line.outcome == "proposed")
-            steps = [(len(chunk), self._generate_chunk, chunk) for chunk in self._split_lines(lines)]
-            finish = self._finish_generation
-        else:
-            drafts = self.move_ids.filtered(lambda move: move.state == "draft")
-            steps = [
-                (len(ids), self._post_moves, drafts.browse(ids))
-                for ids in split_every(POST_SIZE, drafts.ids)
-            ]
-            finish = self._finish_posting
-        commit(remaining=sum(size for size, _method, _records in steps) + 1)
-        for size, method, records in steps:
-            method(records)
-            if not commit(size):
-                return
+            return (
+                [(self._generate_chunk, chunk) for chunk in self._split_lines(lines)],
+                self._finish_generation,
+            )
+        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
+        nightly = self.state == "generated"
+        if nightly:  # never an approver
+            drafts -= self._get_moves_to_approve()
+        return (
+            [(self._post_moves, drafts.browse(ids)) for ids in split_every(POST_SIZE, drafts.ids)],
+            self._finish_nightly if nightly else self._finish_posting,
+        )
+
+    def _attempt(self, job, method, argument):
+        """Call ``method``, again when it collides with other work.
+
+        :return: False when another worker has taken or ended the job
+        """
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                if not self.try_lock_for_update(allow_referencing=True) or self.job != job:
+                    return False
+                method(argument)
+                self.env.flush_all()
+                return True
+            except (OperationalError, ConcurrencyError) as error:
+                retry = isinstance(error, (ConcurrencyError, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY))
+                if not retry or not tries_left:
+                    raise
+                _logger.info("Billing run %s: a step is tried again: %s", self.name, error)
+                self.env.cr.rollback()
+                time.sleep(random.uniform(0.0, 2 ** (MAX_TRIES - tries_left) / 10))
+        return False
+
+    def _finish_job(self, finish):
+        """End a job and set the next one, in one transaction."""
         finish()
-        self.sudo().job = False  # protected field
-        commit(1)
+        self.sudo().job = self._get_next_job()  # protected field
+
+    def _get_next_job(self):
+        """The job that follows the one just done; a person takes the next step of other runs."""
+        if self.origin != "nightly":
+            return False
+        if self.job == "propose":
+            return "generate"
+        if self.job == "generate" and self.state == "generated" and self._get_policy() != "draft":
+            return "post"
+        return False
+
+    def _get_policy(self):
+        """How far the nightly job goes with this run: as far as all its plans allow."""
+        policies = set(self.plan_ids.mapped("invoice_policy"))
+        return next((p for p in ("draft", "post", "send") if p in policies), "draft")
 
     # Nightly job
 
@@ -716,13 +900,28 @@ class BillingRun(models.Model):
     @api.model
     def _run_nightly(self, company):
         """One run per policy of the plans that have something due in ``company``."""
-        today = company._get_billing_today()
         commit = self.env["ir.cron"]._commit_progress
+        domain = [("company_id", "=", company.id), ("origin", "=", "nightly"), ("job", "!=", False)]
+        runs = self.search(domain, order="id")
+        if not runs:  # else these first: what they do not bill yet is due again
+            runs = self._create_nightly_runs(company)
+            commit()
+        for run in runs:
+            if not run._work():
+                break
+        if self.search_count(domain, limit=1):
+            self.env.ref("customer_billing.ir_cron_run_jobs").sudo()._trigger()
+
+    @api.model
+    def _create_nightly_runs(self, company):
+        """The runs of this night, ready for the job; a run that cannot go on says why."""
+        today = company._get_billing_today()
         contracts = self.env["billing.contract"].search(
             self.env["billing.engine"]._get_due_domain(company, today)
         )
-        for policy, plans in contracts.plan_id.grouped("invoice_policy").items():
-            run = self.sudo().create(  # protected field: origin
+        runs = self.browse()
+        for plans in contracts.plan_id.grouped("invoice_policy").values():
+            run_sudo = self.sudo().create(  # protected fields
                 {
                     "company_id": company.id,
                     "date": today,
@@ -730,37 +929,27 @@ class BillingRun(models.Model):
                     "plan_ids": [Command.set(plans.ids)],
                     "origin": "nightly",
                 }
-            ).sudo(self.env.su)
-            commit()
+            )
             try:
-                run._check_lock_date()
+                run_sudo._check_lock_date()
             except UserError as error:
-                run.message_post(body=str(error))
+                run_sudo.message_post(body=str(error))
                 continue
-            run.sudo().write({"state": "proposed", "job": "propose"})
-            run._work()
-            if run.job:
-                continue  # time is up; the job goes on
-            run.sudo().job = "generate"
-            run._work()
-            if not run.job and policy in ("post", "send"):
-                run._post_without_approval(send=policy == "send")
-            commit()
+            run_sudo.write({"state": "proposed", "job": "propose"})
+            runs |= run_sudo.sudo(self.env.su)
+        return runs
 
-    def _post_without_approval(self, send):
-        """Post what needs no approval; the rest waits for a person."""
+    def _finish_nightly(self):
+        """What needs no approval is posted; the rest waits for a person."""
         held = self._get_moves_to_approve()
-        drafts = self.move_ids.filtered(lambda move: move.state == "draft") - held
-        self._post_moves(drafts)
-        self.line_ids.filtered(lambda line: line.move_id in held).sudo().write(
+        self.line_ids.filtered(
+            lambda line: line.contract_id in held.billing_contract_ids
+        ).sudo().write(
             {"outcome": "held", "reason": self.env._("Waits for the approval of a second person.")}
         )
         if not held:
-            self.sudo().write(
-                {"state": "approved", "approved_by_id": False, "approval_date": False}
-            )
             self._finish_posting()
-        if send:
+        if self._get_policy() == "send":
             self.move_ids.filtered(lambda move: move.state == "posted")._queue_delivery()
             self.env.ref("customer_billing.ir_cron_deliver").sudo()._trigger()
 

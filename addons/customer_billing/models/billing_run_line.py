@@ -59,14 +59,15 @@ class BillingRunLine(models.Model):
         return True
 
     def _change_proposal(self, before, after, reason):
-        self.run_id.check_access("write")
+        for run in self.run_id:
+            run._check_idle()
         lines = self.filtered(
             lambda line: line.outcome == before and line.run_id.state == "proposed"
         )
         lines.sudo().write({"outcome": after, "reason": reason})  # protected fields
+        lines.run_id._note_preparer()
         for run in lines.run_id:
             run._update_totals()
-
 
     @api.autovacuum
     def _gc_nothing(self):
