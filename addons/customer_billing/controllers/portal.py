@@ -251,7 +251,11 @@ class BillingPortal(PortalAccount):
         digits = currency.decimal_places if currency else 0
         while digits < 6 and abs(round(value, digits) - value) > 1e-9:
             digits += 1
-        return formatLang(request.env, value, digits=digits, currency_obj=currency)
+        text = formatLang(request.env, value, digits=digits)  # with a currency it would round
+        if not currency:
+            return text
+        parts = (currency.symbol, text) if currency.position == "before" else (text, currency.symbol)
+        return "\N{NO-BREAK SPACE}".join(parts)
 
     # Bills
 

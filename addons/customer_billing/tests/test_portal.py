@@ -272,6 +272,17 @@ class TestPortalPages(BillingPortalCommon, HttpCase):
         for line in self.move.invoice_line_ids.tax_ids:
             self.assertIn(line.tax_label, response.text)
 
+    def test_prices_keep_their_decimals(self):
+        contract = self.new_contract(
+            "2026-01-15",
+            lines=[{"name": "Message", "quantity": 1000, "price_unit": 0.0125}],
+        )
+        move = self.bill("2026-01-15", contract).move_ids
+        for url in (f"/my/contracts/{contract.id}", f"/my/invoices/{move.id}"):
+            response = self._get(url)
+            self.assertIn("0.0125", response.text)
+            self.assertIn("12.50", response.text)
+
     def test_bill_without_run_has_no_explanation(self):
         move = self.init_invoice("out_invoice", partner=self.customer, amounts=[10.0], taxes=[], post=True)
         response = self._get(f"/my/invoices/{move.id}")
