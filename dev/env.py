@@ -122,15 +122,13 @@ def odoo_key():
 def code_key(*more):
     """Identifies what is installed into a database: Odoo, our modules without their tests, MORE files."""
     digest = hashlib.sha256(odoo_key().encode())
-    paths = [
-        path
-        for path in ADDONS.rglob("*")
-        if path.is_file()
-        and not re.search(r"/(tests|readme|__pycache__|\.[^/]+)/|\.pyc$|\.pot$|/\.", path.relative_to(CHECKOUT).as_posix())
-    ]
-    for path in sorted(paths) + [path for path in more if path.exists()]:
-        digest.update(path.relative_to(CHECKOUT).as_posix().encode())
-        digest.update(path.read_bytes())
+    apart = re.compile(r"/(tests|readme|__pycache__)/|/\.|\.pyc$|\.pot$")
+    paths = sorted(path for path in ADDONS.rglob("*") if path.is_file())
+    for path in [*paths, *(path for path in more if path.exists())]:
+        name = path.relative_to(CHECKOUT).as_posix()
+        if not apart.search(name):
+            digest.update(name.encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 

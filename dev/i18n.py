@@ -13,7 +13,8 @@ def regenerate(database, modules):
     conf = server.write_config(f"{database}-i18n", database, cron=0)
     before = {module: _entries(_template(module)) for module in modules}
     old = {module: _template(module).read_bytes() for module in modules if before[module]}
-    code = run(odoo_command("i18n", "export", "-c", conf, "-d", database, *modules, "-l", "pot"), env=odoo_environment())
+    export = odoo_command("i18n", "export", "-c", conf, "-d", database, *modules, "-l", "pot")
+    code = run(export, env=odoo_environment())
     if code:
         return code
     for module in modules:
@@ -60,7 +61,7 @@ def _merge(module, language):
         merged.append(entry)
     merged.save(str(path))
     left = len(merged.untranslated_entries()) + len(merged.fuzzy_entries())
-    say(f"{module} {language}: {len(merged)} terms, {taken} taken from Odoo's own translation, {left} left to translate")
+    say(f"{module} {language}: {len(merged)} terms, {taken} new from Odoo's own translation, {left} left to translate")
 
 
 def _samples(language):
