@@ -91,10 +91,10 @@ class AccountMove(models.Model):
     def write(self, vals):
         """All changes of state come through here, from buttons, jobs and the API."""
         state = vals.get("state")
+        if state in ("draft", "posted"):
+            self._check_billing_not_void()
         if state == "posted":
             self._check_billing_approved()
-        elif state == "draft":
-            self._check_billing_not_void()
         if FROZEN_FIELDS.intersection(vals):
             self._check_billing_frozen(vals)
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
