@@ -98,7 +98,13 @@ class BillingContractLine(models.Model):
         "customer's fiscal position.",
     )
     date_start = fields.Date(
-        string="Start", compute="_compute_date_start", store=True, readonly=False, precompute=True, copy=False
+        string="Start",
+        compute="_compute_date_start",
+        store=True,
+        readonly=False,
+        precompute=True,
+        required=True,
+        copy=False,
     )
     date_end = fields.Date(string="End", copy=False, help="The last day that is charged.")
     recompute_from = fields.Date(
@@ -111,7 +117,7 @@ class BillingContractLine(models.Model):
         compute="_compute_is_current", store=True, help="Charged today."
     )
     mrr = fields.Monetary(
-        string="Monthly Revenue", compute="_compute_mrr", store=True
+        string="Monthly Revenue", compute="_compute_mrr", store=True, groups="base.group_user"
     )
     price_subtotal = fields.Monetary(
         string="Per Period", compute="_compute_price_subtotal", help="Before taxes, full period."
