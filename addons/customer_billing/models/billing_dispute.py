@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError, ValidationError
+from odoo.exceptions import ValidationError
 
 
 class BillingDispute(models.Model):
@@ -78,6 +78,24 @@ class BillingDispute(models.Model):
         for dispute in self:
             dispute.amount = dispute.move_id.amount_residual or dispute.move_id.amount_total
 
+    @api.constrains("move_id")
+    def _check_move(self):
+        for dispute in self:
+            move = dispute.move_id
+            if move.move_type not in ("out_invoice", "out_refund") or move.state != "posted":
+                raise ValidationError(self.env._("Only posted bills of customers are disputed."))
+
+    @api.constrains("state", "resolution")
+    def _check_resolution(self):
+        for dispute in self:
+            if dispute.state != "open" and not dispute.resolution:
+                raise ValidationError(
+                    self.env._(
+                        "%s: write under Resolution what was found, then close the dispute.",
+                        dispute.name,
+                    )
+                )
+
     @api.constrains("amount", "move_id")
     def _check_amount(self):
         for dispute in self:
@@ -101,17 +119,15 @@ class BillingDispute(models.Model):
 
     def action_reopen(self):
         """Open the dispute again."""
-        self.write({"state": "open", "date_closed": False})
+        self.write({"state": "open"})
         return True
 
     def _close(self, state):
-        for dispute in self:
-            if not dispute.resolution:
-                raise UserError(
-                    self.env._(
-                        "%s: write under Resolution what was found, then close the dispute.",
-                        dispute.name,
-                    )
-                )
-        self.write({"state": state, "date_closed": fields.Date.context_today(self)})
+        self.write({"state": state})
         return True
+
+    def write(self, vals):
+        if "state" in vals:  # by a button, by dragging a card or through the API
+            closed = vals["state"] != "open" and fields.Date.context_today(self)
+            vals = {**vals, "date_closed": closed}
+        return super().write(vals)
