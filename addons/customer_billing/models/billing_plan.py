@@ -167,7 +167,14 @@ class BillingPlan(models.Model):
                     for name in changed
                 ):
                     plan._check_not_in_use()
-        return super().write(vals)
+        moved = self.filtered(lambda plan: plan.lead_days != vals.get("lead_days", plan.lead_days))
+        result = super().write(vals)
+        if moved:  # what is billed ahead is due on another day
+            # sudo: contracts of other companies move too
+            self.env["billing.contract"].sudo().with_context(active_test=False).search(
+                [("plan_id", "in", moved.ids), ("state", "!=", "draft"), ("next_bill_date", "!=", False)]
+            )._reschedule()
+        return result
 
     def _check_not_in_use(self):
         """Raise when an active contract is billed by this plan: its past periods would move."""
