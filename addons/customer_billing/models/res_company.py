@@ -16,7 +16,20 @@ class ResCompany(models.Model):
 
     def write(self, vals):
         before = {company: company.billing_approval for company in self}
+        limits = {company: company.billing_approval_amount for company in self}
         result = super().write(vals)
+        if "billing_approval_amount" in vals:
+            for company, was in limits.items():
+                if company.billing_approval_amount != was:
+                    # sudo: as below; a high limit is as good as none
+                    company.partner_id.sudo().message_post(
+                        body=self.env._(
+                            "Bills need the approval of a second person above %(new)s, no longer "
+                            "above %(old)s.",
+                            new=company.currency_id.format(company.billing_approval_amount),
+                            old=company.currency_id.format(was),
+                        )
+                    )
         if "billing_approval" in vals:
             for company, was in before.items():
                 if company.billing_approval != was:
