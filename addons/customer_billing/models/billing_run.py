@@ -256,7 +256,7 @@ class BillingRun(models.Model):
                 self._propose_contracts(contracts)
         except (OperationalError, ConcurrencyError):
             raise
-        except Exception as error:  # noqa: BLE001 - one bad contract must not stop the others
+        except Exception as error:  # one bad contract must not stop the others
             _logger.info("Billing run %s: a chunk is proposed bill by bill: %s", self.name, error)
             for group in contracts.grouped("invoice_partner_id").values():
                 self._propose_alone(group)
@@ -494,7 +494,7 @@ class BillingRun(models.Model):
             self._book_groups(groups, lines)
         except (OperationalError, ConcurrencyError):
             raise
-        except Exception as error:  # noqa: BLE001 - one bad bill must not stop the others
+        except Exception as error:  # one bad bill must not stop the others
             _logger.info("Billing run %s: a chunk is booked bill by bill: %s", self.name, error)
             for group in [group for group in groups if not self._book_group_alone(group, lines)]:
                 self._keep_due(group, lines)
@@ -627,7 +627,7 @@ class BillingRun(models.Model):
                     batch.with_context(tracking_disable=True)._post(soft=False)
             except (OperationalError, ConcurrencyError):
                 raise
-            except Exception as error:  # noqa: BLE001 - one bad bill must not stop the others
+            except Exception as error:  # one bad bill must not stop the others
                 _logger.info("Billing run %s: bills are posted one by one: %s", self.name, error)
                 for move in batch:
                     self._post_alone(move)
