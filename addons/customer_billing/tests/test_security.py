@@ -1,0 +1,582 @@
+import inspect
+
+from odoo import Command, fields
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+from odoo.tools import SQL, mute_logger
+
+from .common import BillingCommon
+
+OPERATIONS = ("read", "write", "create", "unlink")
+ROLES = ("nobody", "sales", "collector", "auditor", "officer", "manager", "portal")
+NONE, READ, FULL = "", "r", "rwcu"
+
+# What each role may do with each model: r(ead), w(rite), c(reate), u(nlink).
+ACCESS = {
+    #                        nobody sales collector auditor officer manager portal
+    "billing.plan":          (READ, READ, READ, READ, READ, FULL, READ),
+    "billing.price":         (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.price.bracket": (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.close.reason":  (READ, READ, READ, READ, READ, FULL, READ),
+    "billing.contract":      (NONE, READ, READ, READ, FULL, FULL, READ),
+    "billing.contract.line": (NONE, READ, READ, READ, FULL, FULL, READ),
+    "billing.contract.pause": (NONE, READ, READ, READ, FULL, FULL, READ),
+    "billing.contract.close": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
+    "billing.charge":        (NONE, READ, READ, READ, READ, READ, READ),
+    "billing.run":           (NONE, NONE, NONE, READ, FULL, FULL, NONE),
+    "billing.run.line":      (NONE, NONE, NONE, READ, READ, READ, NONE),
+    "billing.dispute":       (NONE, READ, "rwc", READ, "rwc", FULL, READ),
+}  # fmt: skip
+
+# Models that hold what the roles see, to notice any change.
+WATCHED = (
+    "billing.plan", "billing.price", "billing.price.bracket", "billing.close.reason",
+    "billing.contract", "billing.contract.line", "billing.contract.pause", "billing.charge",
+    "billing.run", "billing.run.line", "billing.dispute", "account.move", "account.move.line",
+    "mail.mail", "ir.cron.trigger",
+)  # fmt: skip
+
+# What public methods are called with; the others take nothing.
+ARGUMENTS = {
+    "write": ({"active": False},),
+    "create": ([{}],),
+    "action_pause": ("2026-02-01",),
+    "action_resume": ("2026-02-01",),
+    "action_close": ("2026-02-01",),
+}
+
+
+class SecurityCommon(BillingCommon):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.company.write({"billing_approval": True, "billing_approval_amount": 150.0})
+        cls.users = {
+            role: cls.new_staff(role, login=f"sec_{role}")
+            for role in ROLES
+            if role not in ("nobody", "portal")
+        }
+        cls.users["nobody"] = cls.new_staff(login="sec_nobody")
+        cls.second = cls.new_staff("manager", login="sec_second")
+        cls.users["portal"] = cls.new_portal(cls.customer, "sec_portal")
+        cls.customer.user_id = cls.users["sales"]
+        cls.price = cls.env["billing.price"].create(
+            {
+                "product_id": cls.product.id,
+                "currency_id": cls.company.currency_id.id,
+                "pricing_model": "graduated",
+                "code": "TIERS",
+                "date_from": "2020-01-01",
+                "bracket_ids": [Command.create({"up_to": 0, "unit_amount": 1.0})],
+            }
+        )
+        negotiated = {"price_id": False, "price_unit": 100.0}
+        cls.contract = cls.new_contract("2026-01-01", [negotiated])
+        cls.draft = cls.new_contract("2026-01-01", [negotiated], activate=False)
+        cls.other = cls.new_contract("2026-01-01", [negotiated], partner_id=cls.other_customer.id)
+        (cls.contract | cls.draft | cls.other).pause_ids = [
+            Command.create({"date_from": "2026-06-11", "date_to": "2026-06-20"})
+        ]
+        cls.other.user_id = cls.users["officer"]
+        cls.posted_run = cls.bill("2026-01-01", cls.contract | cls.other)
+        cls.move, cls.other_move = cls.contract.move_ids, cls.other.move_ids
+        cls.dispute, cls.other_dispute = cls.env["billing.dispute"].create(
+            [{"name": "Why", "move_id": move.id} for move in cls.move | cls.other_move]
+        )
+        cls.proposed_run = cls.new_run("2026-02-01", cls.contract)
+        cls.proposed_run.action_propose()
+        cls.records = {
+            "billing.plan": cls.plan,
+            "billing.price": cls.price,
+            "billing.price.bracket": cls.price.bracket_ids,
+            "billing.close.reason": cls.env.ref("customer_billing.billing_close_reason_other"),
+            "billing.contract": cls.contract,
+            "billing.contract.line": cls.contract.line_ids,
+            "billing.contract.pause": cls.contract.pause_ids,
+            "billing.contract.close": None,
+            "billing.charge": cls.contract.charge_ids,
+            "billing.run": cls.proposed_run,
+            "billing.run.line": cls.proposed_run.line_ids,
+            "billing.dispute": cls.dispute,
+        }
+        cls.env.flush_all()
+
+    @classmethod
+    def our_models(cls):
+        """The models that this module defines, without the abstract ones."""
+        found = {}
+        for name, model in cls.env.registry.items():
+            if model._original_module == "customer_billing" and not model._abstract:
+                found[name] = cls.env[name]
+        return found
+
+
+@tagged("post_install", "-at_install")
+class TestAccessTable(SecurityCommon):
+    def test_invariant_16_the_table_is_complete(self):
+        self.assertEqual(set(ACCESS), set(self.our_models()))
+        self.assertEqual(set(ACCESS), set(self.records))
+
+    def test_invariant_16_role_by_model_by_operation(self):
+        for model, rights in ACCESS.items():
+            for role, allowed in zip(ROLES, rights, strict=True):
+                user = self.users[role]
+                records = self.records[model] or self.env[model].with_user(self.users["officer"]).create(
+                    {"contract_ids": [Command.set(self.contract.ids)],
+                     "reason_id": self.records["billing.close.reason"].id}
+                )  # fmt: skip
+                for operation in OPERATIONS:
+                    with self.subTest(model=model, role=role, operation=operation):
+                        expected = operation[0] in allowed
+                        found = self.env[model].with_user(user).has_access(operation)
+                        self.assertEqual(found, expected, "access to the model")
+                        if operation != "create":
+                            found = records.with_user(user).has_access(operation)
+                            self.assertEqual(found, expected, "access to the record")
+
+    def test_invariant_16_every_model_has_a_company_rule_or_is_shared(self):
+        shared = {"billing.close.reason", "billing.contract.close"}
+        ruled = set(
+            self.env["ir.rule"].search([("groups", "=", False), ("model_id.model", "in", list(ACCESS))])
+            .model_id.mapped("model")
+        )  # fmt: skip
+        self.assertEqual(ruled, set(ACCESS) - shared)
+
+    def test_invariant_16_other_companies_are_invisible(self):
+        other = self.setup_other_company()["company"]
+        Env = self.env(context={**self.env.context, "allowed_company_ids": (other | self.company).ids})
+        plan = Env["billing.plan"].create({"name": "Theirs", "company_id": other.id})
+        price = Env["billing.price"].create(
+            {"product_id": self.product.id, "code": "T", "unit_amount": 5.0, "company_id": other.id,
+             "currency_id": other.currency_id.id,
+             "bracket_ids": [Command.create({"up_to": 0, "unit_amount": 1})]}
+        )  # fmt: skip
+        contract = Env["billing.contract"].create(
+            {
+                "partner_id": self.customer.id,
+                "company_id": other.id,
+                "plan_id": plan.id,
+                "date_start": "2026-01-01",
+                "pause_ids": [Command.create({"date_from": "2026-06-11", "date_to": "2026-06-20"})],
+                "line_ids": [Command.create({"product_id": self.product.id, "price_id": False, "price_unit": 10.0})],
+            }
+        )  # fmt: skip
+        contract.action_activate()
+        run = Env["billing.run"].create(
+            {"company_id": other.id, "date": "2026-01-01", "invoice_date": "2026-01-01"}
+        )
+        run.action_propose()
+        run.action_generate()
+        run.action_approve()
+        run.action_post()
+        self.assertEqual(run.move_ids.company_id, other)
+        self.assertEqual(run.move_ids.journal_id.company_id, other)
+        dispute = Env["billing.dispute"].create({"name": "Why", "move_id": run.move_ids.id})
+        theirs = {
+            "billing.plan": plan, "billing.price": price, "billing.price.bracket": price.bracket_ids,
+            "billing.contract": contract, "billing.contract.line": contract.line_ids,
+            "billing.contract.pause": contract.pause_ids, "billing.charge": contract.charge_ids,
+            "billing.run": run, "billing.run.line": run.line_ids, "billing.dispute": dispute,
+        }  # fmt: skip
+        for model, records in theirs.items():
+            self.assertTrue(records, model)
+            for role in set(ROLES) - {"portal", "nobody"}:
+                found = records.with_user(self.users[role]).with_context(
+                    allowed_company_ids=self.company.ids
+                )
+                with self.subTest(model=model, role=role):
+                    self.assertFalse(found.has_access("read"))
+                    if self.env[model].with_user(self.users[role]).has_access("read"):
+                        self.assertFalse(found.search([("id", "in", records.ids)]))
+        for role in ("officer", "manager"):
+            with self.assertRaises(AccessError):
+                contract.with_user(self.users[role]).action_close("2026-02-01")
+
+    def test_sales_sees_own_customers_only(self):
+        sales = self.users["sales"]
+        for own, others in (
+            (self.contract, self.other),
+            (self.contract.line_ids, self.other.line_ids),
+            (self.contract.pause_ids, self.other.pause_ids),
+            (self.contract.charge_ids, self.other.charge_ids),
+            (self.dispute, self.other_dispute),
+            (self.move, self.other_move),
+            (self.move.line_ids, self.other_move.line_ids),
+        ):
+            with self.subTest(model=own._name):
+                self.assertTrue(own and others)
+                self.assertEqual((own | others).with_user(sales)._filtered_access("read"), own)
+                found = own.with_user(sales).search([("id", "in", (own | others).ids)])
+                self.assertEqual(found, own)
+
+    def test_portal_sees_the_documents_of_its_company(self):
+        colleague = self.env["res.partner"].create({"name": "Colleague", "parent_id": self.customer.id})
+        for user in (self.users["portal"], self.new_portal(colleague, "sec_colleague")):
+            for own, others in (
+                (self.contract, self.draft | self.other),
+                (self.contract.line_ids, (self.draft | self.other).line_ids),
+                (self.contract.pause_ids, (self.draft | self.other).pause_ids),
+                (self.contract.charge_ids, self.other.charge_ids),
+                (self.dispute, self.other_dispute),
+            ):
+                with self.subTest(model=own._name, user=user.login):
+                    self.assertEqual((own | others).with_user(user)._filtered_access("read"), own)
+        later = self.new_contract("2026-03-01", [{"price_id": False, "price_unit": 1.0}])
+        self.bill("2026-03-01", later, post=False)
+        self.assertFalse(later.charge_ids.with_user(self.users["portal"]).has_access("read"))
+
+    def test_portal_reads_no_internal_field(self):
+        portal = self.users["portal"]
+        internal = {
+            "billing.contract": ("mrr", "officer_id", "journal_id", "pricelist_id", "move_ids", "bill_count"),
+            "billing.contract.line": ("mrr", "recompute_from"),
+        }
+        for model, names in internal.items():
+            for name in names:
+                with self.subTest(model=model, field=name), self.assertRaises(AccessError):
+                    self.records[model].with_user(portal).read([name])
+        with self.assertRaises(AccessError):
+            self.move.with_user(portal).read(["billing_approved_amount"])
+
+
+@tagged("post_install", "-at_install")
+class TestProtectedFields(SecurityCommon):
+    def values(self, model):
+        """A value for every protected field of a model, unlike its default."""
+        values = {}
+        for name in self.env[model]._billing_protected:
+            field = self.env[model]._fields[name]
+            if field.type == "many2one":
+                values[name] = self.env[field.comodel_name].sudo().search([], limit=1).id
+            elif field.type in ("one2many", "many2many"):
+                values[name] = [Command.clear()]
+            elif field.type == "selection":
+                values[name] = field.get_values(self.env)[-1]
+            elif field.type in ("date", "datetime"):
+                values[name] = "2031-01-01"
+            else:
+                values[name] = {"boolean": True, "json": {"v": 1}, "char": "X"}.get(field.type, 7)
+        return values
+
+    def test_protected_fields_are_refused_in_write_create_and_import(self):
+        for model in ("billing.contract", "billing.contract.line", "billing.run", "billing.run.line",
+                      "billing.charge", "account.move"):  # fmt: skip
+            values = self.values(model)
+            self.assertTrue(values, model)
+            record = self.records.get(model, self.move)
+            for role in ("officer", "manager"):
+                records = record.with_user(self.users[role])
+                for name, value in values.items():
+                    with self.subTest(model=model, role=role, field=name):
+                        with self.assertRaises(UserError):
+                            records.write({name: value})
+                        if value not in ([Command.clear()], "draft"):
+                            with self.assertRaises(AccessError):
+                                records.browse().create({name: value})
+
+    def test_import_sets_no_state(self):
+        officer = self.users["officer"]
+        result = (
+            self.env["billing.contract"]
+            .with_user(officer)
+            .load(
+                ["partner_id/.id", "plan_id/.id", "date_start", "state"],
+                [[str(self.customer.id), str(self.plan.id), "2026-01-01", "Active"]],
+            )
+        )
+        self.assertFalse(result["ids"])
+        self.assertIn("cannot be set directly", result["messages"][0]["message"])
+
+    def test_defaults_set_no_protected_field(self):
+        manager = self.users["manager"]
+        self.env["ir.default"].with_user(manager).set("billing.contract", "state", "active", user_id=True)
+        context = {
+            "default_state": "approved",
+            "default_approved_by_id": self.second.id,
+            "default_prepared_by_id": self.second.id,
+            "default_preparer_ids": [Command.set(self.second.ids)],
+            "default_create_uid": self.second.id,
+            "default_billing_run_id": self.posted_run.id,
+            "default_origin": "nightly",
+        }
+        run = self.env["billing.run"].with_user(manager).with_context(**context).create(
+            {"create_uid": self.second.id}
+        )  # fmt: skip
+        self.assertEqual((run.state, run.origin), ("draft", "manual"))
+        self.assertFalse(run.approved_by_id)
+        self.assertEqual((run.prepared_by_id, run.preparer_ids, run.create_uid), (manager,) * 3)
+        contract = self.env["billing.contract"].with_user(manager).create(
+            {"partner_id": self.customer.id, "plan_id": self.plan.id}
+        )  # fmt: skip
+        self.assertEqual(contract.state, "draft")
+        move = self.env["account.move"].with_user(manager).with_context(
+            **{**context, "default_state": "draft"}
+        ).create({"move_type": "out_invoice", "partner_id": self.customer.id})  # fmt: skip
+        self.assertFalse(move.billing_run_id)
+
+    def test_copies_start_anew(self):
+        self.env["billing.run"].sudo().browse(self.posted_run.id).origin = "nightly"
+        run = self.posted_run.with_user(self.users["officer"]).copy()
+        self.assertEqual((run.state, run.origin), ("draft", "manual"))
+        self.assertFalse(run.line_ids or run.move_ids or run.approved_by_id or run.amount_total)
+        self.assertEqual(run.prepared_by_id, self.users["officer"])
+        contract = self.contract.with_user(self.users["officer"]).copy()
+        self.assertEqual(contract.state, "draft")
+        self.assertFalse(contract.next_bill_date or contract.charge_ids or contract.move_ids or contract.pause_ids)
+        self.assertFalse(contract.line_ids.recompute_from or contract.line_ids.plan_id)
+        self.assertEqual(contract.line_ids.date_start, contract.date_start)
+        self.assertFalse(self.move.copy().billing_run_id)
+
+    def test_charges_are_not_reached_through_other_records(self):
+        manager = self.users["manager"]
+        charge = self.contract.charge_ids
+        line = self.move.invoice_line_ids
+        for records, values in (
+            (self.contract, {"charge_ids": [Command.update(charge.id, {"amount": 1})]}),
+            (self.contract.line_ids, {"charge_ids": [Command.delete(charge.id)]}),
+            (line, {"billing_charge_ids": [Command.clear()]}),
+            (line, {"billing_charge_ids": [Command.link(self.other.charge_ids.id)]}),
+        ):
+            with self.subTest(model=records._name), self.assertRaises(UserError):
+                records.with_user(manager).write(values)
+                self.env.flush_all()
+            self.env.invalidate_all()
+        self.assertEqual((charge.amount, charge.state, charge.move_line_id), (100.0, "billed", line))
+
+
+@tagged("post_install", "-at_install")
+class TestPublicMethods(SecurityCommon):
+    def public_methods(self):
+        """(model, method) of every public method that this module defines."""
+        for name, model in self.env.registry.items():
+            if model._abstract or model._transient and name not in ACCESS:
+                continue
+            for cls in model.mro():
+                if getattr(cls, "_module", None) != "customer_billing" or not hasattr(cls, "_name"):
+                    continue
+                for method, function in vars(cls).items():
+                    if method.startswith("_") or not inspect.isfunction(function):
+                        continue
+                    if not getattr(function, "_api_private", False):
+                        yield name, method
+
+    def checksum(self):
+        """A fingerprint of all that the roles could change."""
+        self.env.flush_all()
+        return {
+            model: self.env.execute_query(
+                SQL(
+                    "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM %s t",
+                    SQL.identifier(self.env[model]._table),
+                )
+            )[0]
+            for model in WATCHED
+        }
+
+    @mute_logger("odoo.models.unlink")
+    def test_invariant_16_methods_change_nothing_for_those_who_may_only_read(self):
+        methods = sorted(set(self.public_methods()))
+        self.assertIn(("billing.run", "action_approve"), methods)
+        self.assertIn(("account.move", "action_billing_deliver"), methods)
+        draft_run = self.bill("2026-02-01", self.other, post=False)
+        targets = {
+            **{model: [records] for model, records in self.records.items()},
+            "account.move": [self.move, draft_run.move_ids],
+            "account.move.line": [self.move.invoice_line_ids, draft_run.move_ids.invoice_line_ids],
+            "billing.contract": [self.contract, self.draft],
+            "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
+            "billing.contract.close": [],
+            "res.partner": [self.customer],
+            "res.company": [self.company],
+        }  # fmt: skip
+        before = self.checksum()
+        for model, method in methods:
+            for records in targets.get(model, []):
+                for role in ("nobody", "sales", "auditor", "portal"):
+                    if method in ("write", "create", "unlink") and model not in ACCESS:
+                        continue  # core's own access
+                    with self.subTest(model=model, method=method, role=role, records=records):
+                        self.call(records.with_user(self.users[role]), method)
+                        self.assertEqual(self.checksum(), before)
+
+    def call(self, records, method):
+        """Call a method in a savepoint that is kept when it does not raise."""
+        try:
+            with self.env.cr.savepoint():
+                getattr(records, method)(*ARGUMENTS.get(method, ()))
+        except (AccessError, UserError, ValueError):
+            pass
+        self.env.invalidate_all()
+
+    def test_wizard_closes_for_those_who_may_write(self):
+        wizard = self.env["billing.contract.close"].with_user(self.users["officer"]).create(
+            {"contract_ids": [Command.set(self.contract.ids)],
+             "reason_id": self.records["billing.close.reason"].id, "date": "2026-02-15"}
+        )  # fmt: skip
+        for role in set(ROLES) - {"officer", "manager"}:
+            with self.subTest(role=role), self.assertRaises(AccessError):
+                wizard.with_user(self.users[role]).action_close()
+        wizard.action_close()
+        self.assertEqual(self.contract.date_end, fields.Date.to_date("2026-02-15"))
+
+    def test_readers_of_bills_neither_write_nor_post(self):
+        draft = self.bill("2026-02-01", self.contract, post=False).move_ids
+        for role in ("sales", "collector", "auditor"):
+            move = draft.with_user(self.users[role])
+            self.assertTrue(move.read(["amount_total"]))
+            for call in (
+                lambda move=move: move.write({"ref": "X"}),
+                lambda move=move: move.write({"state": "posted"}),
+                lambda move=move: move.action_post(),
+                lambda move=move: move.button_cancel(),
+                lambda move=move: move.unlink(),
+                lambda move=move: move.invoice_line_ids.write({"name": "X"}),
+                lambda move=move: move.action_billing_deliver(),
+                lambda move=move: move.action_billing_delivered(),
+            ):
+                with self.subTest(role=role), self.assertRaises(AccessError):
+                    call()
+
+    def test_the_limit_is_for_administrators(self):
+        for role in ROLES:
+            with self.subTest(role=role), self.assertRaises(AccessError):
+                self.company.with_user(self.users[role]).billing_approval = False
+            with self.subTest(role=role), self.assertRaises(AccessError):
+                self.company.with_user(self.users[role]).billing_approval_amount = 1e9
+        self.company.billing_approval_amount = 9e9
+        self.assertIn("no longer above", self.company.partner_id.message_ids[0].body)
+
+
+@tagged("post_install", "-at_install")
+class TestApproval(SecurityCommon):
+    """Ways around the second person."""
+
+    def generated(self, preparer=None):
+        large = self.new_contract("2026-01-01", [{"price_id": False, "price_unit": 500.0}])
+        run = self.new_run("2026-01-01", large).with_user(preparer or self.users["officer"])
+        run.sudo().write({"preparer_ids": [Command.clear()]})
+        self.env.cr.execute(
+            "UPDATE billing_run SET create_uid = %s WHERE id = %s", [run.env.uid, run.id]
+        )
+        run.invalidate_recordset()
+        run.action_propose()
+        run.action_generate()
+        return run
+
+    def test_invariant_18_draft_bills_are_not_posted_around_the_run(self):
+        run = self.generated()
+        bill = run.move_ids
+        for user in (self.users["officer"], self.users["manager"], self.second):
+            move = bill.with_user(user)
+            for call in (
+                lambda move=move: move.action_post(),
+                lambda move=move: move._post(soft=False),
+                lambda move=move: move.write({"state": "posted"}),
+                lambda move=move: move.env["validate.account.move"].create(
+                    {"move_ids": [Command.set(move.ids)], "force_post": True}
+                ).validate_move(),
+            ):  # fmt: skip
+                with self.subTest(user=user.login), self.assertRaisesRegex(UserError, "second person"):
+                    call()
+            for values in (
+                {"billing_run_id": False},
+                {"billing_run_id": self.posted_run.id},
+                {"billing_approved_amount": bill.amount_total},
+            ):
+                with self.subTest(user=user.login, values=values), self.assertRaises(AccessError):
+                    move.write(values)
+        self.assertEqual(bill.state, "draft")
+        run.with_user(self.second).action_approve()
+        bill.with_user(self.users["officer"]).action_post()
+        self.assertEqual(bill.state, "posted")
+
+    def test_invariant_18_nobody_who_prepared_approves(self):
+        officer, manager = self.users["officer"], self.users["manager"]
+        run = self.new_run("2026-01-01", self.new_contract("2026-01-01", [{"price_id": False, "price_unit": 500.0}]))
+        run.with_user(manager).action_propose()
+        run.with_user(officer).action_generate()
+        with self.assertRaisesRegex(UserError, "You prepared this run"):
+            run.with_user(manager).action_approve()
+        run.with_user(self.second).action_approve()
+
+    def test_invariant_18_leaving_a_contract_out_is_preparing(self):
+        large = [{"price_id": False, "price_unit": 500.0}]
+        contracts = self.new_contract("2026-01-01", large) | self.new_contract("2026-01-01", large)
+        run = self.new_run("2026-01-01", contracts).with_user(self.users["officer"])
+        run.action_propose()
+        run.line_ids[0].with_user(self.second).action_exclude()
+        run.action_generate()
+        with self.assertRaisesRegex(UserError, "You prepared this run"):
+            run.with_user(self.second).action_approve()
+        run.with_user(self.users["manager"]).action_approve()
+
+    def test_invariant_7_a_changed_scope_is_proposed_again(self):
+        run = self.new_run("2026-01-01", self.new_contract("2026-01-01"))
+        run.action_propose()
+        run.write({"date": "2026-06-01"})
+        self.assertEqual(run.state, "draft")
+        self.assertFalse(run.line_ids)
+        with self.assertRaisesRegex(UserError, "this step is for"):
+            run.action_generate()
+
+    def test_invariant_18_a_bill_that_changed_is_approved_again(self):
+        run = self.generated()
+        run.with_user(self.second).action_approve()
+        bill = run.move_ids.with_user(self.users["officer"])
+        bill.write({"invoice_line_ids": [Command.create({"name": "More", "price_unit": 1000.0, "tax_ids": []})]})
+        run.action_post()
+        self.assertEqual((run.state, bill.state), ("approved", "draft"))
+        self.assertIn("second person", run.line_ids.reason)
+        self.assertTrue(run.approval_needed)
+        manager = self.users["manager"]
+        bill.with_user(manager).write(
+            {"invoice_line_ids": [Command.create({"name": "Extra", "price_unit": 1.0, "tax_ids": []})]}
+        )
+        with self.assertRaisesRegex(UserError, "You prepared this run"):
+            run.with_user(manager).action_approve()
+        run.with_user(self.second).action_approve()
+        run.action_post()
+        self.assertEqual(run.state, "posted")
+
+    def test_bills_keep_customer_currency_and_type(self):
+        bill = self.generated().move_ids.with_user(self.users["manager"])
+        currency = self.setup_other_currency("EUR")
+        for values in (
+            {"currency_id": currency.id},
+            {"partner_id": self.other_customer.id},
+            {"move_type": "out_refund"},
+        ):
+            with self.subTest(values=values), self.assertRaisesRegex(UserError, "comes from a contract"):
+                bill.write(values)
+        line = bill.invoice_line_ids
+        for values in ({"balance": -1.0}, {"amount_currency": -1.0}, {"credit": 1.0}, {"display_type": "line_note"}):
+            with self.subTest(values=values), self.assertRaisesRegex(UserError, "comes from a contract"):
+                line.write(values)
+
+    def test_invariant_2_states_written_directly_keep_the_ledger(self):
+        bill = self.generated().move_ids.with_user(self.users["manager"])
+        charge = bill.invoice_line_ids.sudo().billing_charge_ids
+        bill.write({"state": "cancel"})
+        self.assertEqual(charge.state, "void")
+        with self.assertRaisesRegex(UserError, "cannot come back"):
+            bill.write({"state": "draft"})
+        with self.assertRaises(UserError):
+            bill.write({"state": "posted"})
+
+    def test_cancelling_a_run_needs_the_right_to_write(self):
+        for role in ("auditor", "sales", "nobody", "collector", "portal"):
+            with self.subTest(role=role), self.assertRaises(AccessError):
+                self.proposed_run.with_user(self.users[role]).action_cancel()
+        self.assertEqual(self.proposed_run.state, "proposed")
+
+    def test_invariant_17_disputes_are_closed_with_a_resolution(self):
+        collector = self.dispute.with_user(self.users["collector"])
+        with self.assertRaisesRegex(UserError, "Resolution"):
+            collector.write({"state": "accepted"})
+        collector.write({"resolution": "Credited.", "state": "accepted"})
+        self.assertTrue(collector.date_closed)
+        collector.action_reopen()
+        self.assertFalse(collector.date_closed)
+        draft = self.generated().move_ids
+        with self.assertRaisesRegex(UserError, "Only posted bills"):
+            self.env["billing.dispute"].create({"name": "X", "move_id": draft.id})
