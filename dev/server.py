@@ -93,6 +93,7 @@ def write_config(name, database, *, port=0, gevent_port=0, mail_port=0, workers=
         "limit_time_real_cron": 1800,
         "smtp_server": "127.0.0.1",
         "smtp_port": mail_port or 9,  # nobody listens on 9: without a catcher no mail leaves
+        "email_from": "no-reply@example.com",  # for what Odoo mails by itself
         "geoip_city_db": "",
         "geoip_country_db": "",
     }

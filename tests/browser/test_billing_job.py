@@ -1,0 +1,107 @@
+"""The main job by hand: staff write a contract and bill it with buttons; the customer opens the bill."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+import live
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+def choose(page, field, text):
+    """Type into a many2one field of the form and take the suggestion."""
+    box = page.locator(f".o_field_widget[name={field}] input").last
+    box.click()
+    box.fill(text)
+    page.locator(".o-autocomplete--dropdown-item", has_text=text).first.click()
+
+
+def press(page, button, state):
+    page.locator(f".o_statusbar_buttons button[name={button}]:visible").first.click()
+    expect(page.locator(f".o_statusbar_status .o_arrow_button_current[data-value={state}]")).to_be_attached()
+
+
+def number_of(page):
+    return page.locator(".o_field_widget[name=name] span, div[name=name] span").first.inner_text()
+
+
+def test_staff_bill_a_contract_and_the_customer_opens_the_bill(open_page, company):
+    page = open_page("test-officer")
+    page.goto("/odoo/action-customer_billing.billing_contract_action")
+    page.locator(".o_list_button_add:visible, .o-kanban-button-new:visible").first.click()
+    choose(page, "partner_id", "Alpha Trading Ltd")
+    choose(page, "plan_id", "Test monthly in advance")
+    page.get_by_role("button", name="Add a charge").or_(page.get_by_text("Add a charge")).first.click()
+    row = page.locator(".o_field_widget[name=line_ids] tr.o_selected_row")
+    row.locator("[name=product_id] input").fill("Test hosting")
+    page.locator(".o-autocomplete--dropdown-item", has_text="Test hosting").first.click()
+    row.locator("[name=quantity] input").fill("3")
+    row.locator("[name=price_unit] input").fill("40")
+    page.locator(".o_form_button_save").click()
+    expect(page.locator(".o_form_saved")).to_be_attached()
+    press(page, "action_activate", "active")
+    contract = number_of(page)
+
+    page.goto("/odoo/action-customer_billing.billing_run_action")
+    page.locator(".o_list_button_add:visible, .o-kanban-button-new:visible").first.click()
+    customers = page.locator(".o_field_widget[name=partner_ids] input")
+    customers.fill("Alpha Trading Ltd")
+    page.locator(".o-autocomplete--dropdown-item", has_text="Alpha Trading Ltd").first.click()
+    press(page, "action_propose", "proposed")
+    row = page.locator(".o_field_widget[name=line_ids] tr.o_data_row", has_text=contract)
+    expect(row).to_contain_text("120.00")
+    for button, state in (
+        ("action_generate", "generated"),
+        ("action_approve", "approved"),
+        ("action_post", "posted"),
+        ("action_send", "sent"),
+    ):
+        press(page, button, state)
+    [mail] = live.mails_to("alpha@customer.example.com")
+    assert live.attachments(mail)
+
+    # the customer, on a phone
+    portal = open_page("test-alpha", **PHONE)
+    portal.goto("/my/invoices")
+    portal.locator("table a[href*='/my/invoices/']:visible, a[href*='/my/invoices/']:visible").first.click()
+    expect(portal.locator("body")).to_contain_text("Test hosting")
+    expect(portal.locator("body")).to_contain_text("132.00")
+    width = portal.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert width <= 1, "the page scrolls sideways on a phone"
+    address = portal.url
+    portal.goto("/my/contracts")
+    expect(portal.locator("body")).to_contain_text(contract)
+
+    # another customer opens the same address
+    other = open_page("test-beta")
+    other.goto(re.sub(r"\?.*", "", address))
+    expect(other.locator("body")).not_to_contain_text("132.00")
+    other.goto("/my/contracts")
+    expect(other.locator("body")).not_to_contain_text(contract)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "billing_contract_action",
+        "billing_contract_line_action",
+        "billing_run_action",
+        "billing_charge_action",
+        "billing_dispute_action",
+        "billing_plan_action",
+        "billing_price_action",
+        "account_move_action_bills",
+    ],
+)
+def test_every_view_of_the_menus_opens(open_page, action):
+    """Each list, kanban, calendar, pivot … loads without a script error."""
+    page = open_page("test-manager")
+    page.goto(f"/odoo/action-customer_billing.{action}")
+    expect(page.locator(".o_view_controller")).to_be_visible()
+    kinds = page.locator(".o_cp_switch_buttons .o_switch_view")
+    for number in range(kinds.count()):
+        kinds.nth(number).click()
+        expect(page.locator(".o_view_controller")).to_be_visible()
+        expect(page.locator(".o_error_dialog")).to_have_count(0)
