@@ -277,10 +277,23 @@ class BillingEngine(models.AbstractModel):
             contract.payment_term_id.id,
             contract.client_ref or "",
             contract.id if consolidation != "customer" else 0,
+            self._get_fiscal_position(contract).id if consolidation == "customer" else 0,
             item.bill_date if separate else date.min,
         )
 
     # Prepare
+
+    @api.model
+    def _get_fiscal_position(self, contract):
+        """The fiscal position of the bills of ``contract``."""
+        return (
+            self.env["account.fiscal.position"]
+            .with_company(contract.company_id)
+            ._get_fiscal_position(
+                contract.invoice_partner_id.with_company(contract.company_id),
+                delivery=contract.partner_id,
+            )
+        )
 
     @api.model
     def _get_taxes(self, line, fiscal_position):
@@ -301,9 +314,7 @@ class BillingEngine(models.AbstractModel):
         contract = group.dues[0].contract
         company = contract.company_id
         partner = contract.invoice_partner_id.with_company(company)
-        fiscal_position = self.env["account.fiscal.position"].with_company(
-            company
-        )._get_fiscal_position(partner, delivery=contract.partner_id)
+        fiscal_position = self._get_fiscal_position(contract)
         sign = -1 if sum(item.amount for item in group.items) < 0 else 1
         lines = [
             Command.create(self._prepare_line_vals(item, sign, fiscal_position, sequence))
