@@ -26,7 +26,7 @@
         "views/billing_run_line_views.xml",
         "views/billing_dispute_views.xml",
         "views/account_move_views.xml",
-        "wizard/billing_contract_close_views.xml",
+        "wizard/billing_contract_change_views.xml",
         "views/billing_contract_views.xml",
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",

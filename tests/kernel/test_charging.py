@@ -177,6 +177,7 @@ def monthly(**values):
             "holes": (),
             "inputs": inputs,
             "rounding": CENT,
+            "contract_end": date(2026, 3, 16),
             **values,
         }
     )

@@ -5,6 +5,7 @@ from . import (
     billing_price_bracket,
     billing_close_reason,
     billing_contract,
+    billing_contract_amendment,
     billing_contract_line,
     billing_contract_pause,
     billing_charge,

@@ -120,6 +120,13 @@ class BillingCharge(models.Model):
             )
             contract._touch(day)
 
+    def _bill_now(self):
+        """Let charges that wait for the next regular bill be billed by the next run."""
+        today = self.contract_id._get_today()
+        self.sudo().write({"bill_date": today})  # engine-owned records
+        for contract in self.contract_id.sudo():
+            contract.next_bill_date = min(today, contract.next_bill_date or today)
+
     # "Why this amount"
 
     def _explain(self):

@@ -286,7 +286,7 @@ class BillingContract(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
-        frozen = FROZEN_FIELDS.intersection(vals)
+        frozen = not self.env.su and FROZEN_FIELDS.intersection(vals)
         if frozen:
             for contract in self.filtered(lambda c: c.state != "draft"):
                 for name in frozen:
@@ -356,7 +356,7 @@ class BillingContract(models.Model):
         self._refresh_state()
         return True
 
-    def action_pause(self, date=None):
+    def action_pause(self, date=None, reason=None):
         """Stop charging from ``date`` on (first day not charged; default today)."""
         self.check_access("write")
         date = fields.Date.to_date(date) or self._get_today()
@@ -366,7 +366,12 @@ class BillingContract(models.Model):
             )
         self.env["billing.contract.pause"].create(
             [
-                {"contract_id": contract.id, "date_from": date, "origin": "staff"}
+                {
+                    "contract_id": contract.id,
+                    "date_from": date,
+                    "origin": "staff",
+                    "reason": reason,
+                }
                 for contract in self
             ]
         )
@@ -460,15 +465,18 @@ class BillingContract(models.Model):
             if not after or end > after:
                 return end
 
-    def action_open_close(self):
-        """Open the wizard that closes this contract."""
+    def action_open_change(self):
+        """Open the wizard that amends, pauses, resumes or closes, with a preview of the money."""
         return {
             "type": "ir.actions.act_window",
-            "name": self.env._("Close Contract"),
-            "res_model": "billing.contract.close",
+            "name": self.env._("Change Contract"),
+            "res_model": "billing.contract.change",
             "view_mode": "form",
             "target": "new",
-            "context": {"default_contract_ids": [Command.set(self.ids)]},
+            "context": {
+                "default_contract_ids": [Command.set(self.ids)],
+                "default_change": self.env.context.get("billing_change") or "close",
+            },
         }
 
     def action_view_bills(self):
@@ -523,17 +531,24 @@ class BillingContract(models.Model):
             if contract.state != state:
                 contract.state = state
 
-    def _touch(self, day):
+    def _touch(self, day, wait=False):
         """Note that what should be charged may have changed from ``day`` on.
 
         Lowers ``recompute_from`` of the lines and the next bill date: the next run finds and
-        books the difference.
+        books the difference. With ``wait`` the difference is booked now and waits for the next
+        regular bill, so that ten changes make one bill.
         """
         self._mark_changed()
         for line in self.line_ids.sudo():  # engine-owned field
             if line.recompute_from and line.recompute_from > day:
                 line.recompute_from = day
-        self.filtered(lambda c: c.state != "draft")._reschedule()
+        active = self.filtered(lambda c: c.state != "draft")
+        if wait:
+            today = active._get_today()
+            ahead = active.filtered(lambda c: c.next_bill_date and c.next_bill_date > today)
+            self.env["billing.engine"]._book_pending(ahead)
+            active -= ahead
+        active._reschedule()
 
     def _mark_changed(self):
         """Make this transaction collide with any other that bills or changes these contracts.

@@ -24,7 +24,7 @@ class BillingContractLine(models.Model):
     _inherit = ["billing.protected.mixin"]
     _order = "contract_id, sequence, id"
     _check_company_auto = True
-    _billing_protected = frozenset(("recompute_from", "plan_id"))
+    _billing_protected = frozenset(("recompute_from", "plan_id", "previous_line_id"))
 
     contract_id = fields.Many2one(
         "billing.contract", required=True, index=True, ondelete="cascade"
@@ -123,9 +123,17 @@ class BillingContractLine(models.Model):
         string="Per Period", compute="_compute_price_subtotal", help="Before taxes, full period."
     )
     charge_ids = fields.One2many("billing.charge", "contract_line_id")
+    previous_line_id = fields.Many2one(
+        "billing.contract.line",
+        string="Replaces",
+        readonly=True,
+        copy=False,
+        index="btree_not_null",
+        help="The line whose terms this one follows, since an amendment.",
+    )
 
     _date_order = models.Constraint(
-        "CHECK (date_end IS NULL OR date_end >= date_start)",
+        "CHECK (date_end IS NULL OR date_end >= date_start - 1)",
         "The last day of a line cannot be before its first.",
     )
     _discount_range = models.Constraint(
@@ -145,8 +153,8 @@ class BillingContractLine(models.Model):
     @api.depends("product_id", "contract_id.currency_id", "date_start")
     def _compute_price_id(self):
         for line in self:
-            if line.contract_id.state not in (False, "draft"):
-                continue
+            if line.plan_id:
+                continue  # fixed since the line started
             line.price_id = line._find_price(line.date_start or fields.Date.context_today(line))
 
     def _find_price(self, date):
@@ -171,8 +179,8 @@ class BillingContractLine(models.Model):
     @api.depends("price_id", "product_id")
     def _compute_price_unit(self):
         for line in self:
-            if line.contract_id.state not in (False, "draft"):
-                continue
+            if line.plan_id:
+                continue  # fixed since the line started
             if line.price_id:
                 line.price_unit = line.price_id.unit_amount
             elif line.product_id:
@@ -194,7 +202,7 @@ class BillingContractLine(models.Model):
     @api.depends("contract_id.date_start")
     def _compute_date_start(self):
         for line in self:
-            if line.contract_id.state in (False, "draft") or not line.date_start:
+            if not line.plan_id or not line.date_start:
                 line.date_start = line.contract_id.date_start
 
     @api.depends("date_start", "date_end", "contract_id.date_end", "contract_id.state")
@@ -291,6 +299,30 @@ class BillingContractLine(models.Model):
                 )
             )
 
+    # Amendments
+
+    def _get_amendment_date(self, date):
+        """The first day of new terms for this line when they are asked for from ``date`` on.
+
+        A line whose partial periods cost the full price changes with its next period only.
+        """
+        self.ensure_one()
+        date = max(date, self.date_start)
+        if self.charge_type == "recurring" and self.plan_id.proration == "none":
+            terms = self._get_terms()
+            slot = next(charging.line_slots(terms, charging.slot_start(terms, date)), None)
+            if slot and slot.start < date:
+                return slot.period_end
+        return date
+
+    def _get_terms_text(self):
+        """Quantity, price and discount in short."""
+        self.ensure_one()
+        text = f"{self.quantity:g} × {self.currency_id.format(self.price_unit)}"
+        if self.discount:
+            text += f" − {self.discount:g} %"
+        return text
+
     # Kernel
 
     def _freeze(self):
@@ -350,4 +382,5 @@ class BillingContractLine(models.Model):
                 method=plan.proration,
             ),
             rounding=money.to_decimal(contract.currency_id.rounding),
+            contract_end=contract.date_end and contract.date_end + timedelta(days=1) or None,
         )

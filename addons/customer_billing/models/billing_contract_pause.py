@@ -61,5 +61,5 @@ class BillingContractPause(models.Model):
 
     def _propagate(self, touched):
         for contract, day in touched.items():
-            contract._touch(day)
+            contract._touch(day, wait=True)
             contract._refresh_state()

@@ -455,6 +455,36 @@ class BillingEngine(models.AbstractModel):
         return moves_by_contract
 
     @api.model
+    def _book_pending(self, contracts):
+        """Book what changed in periods that are billed already, to wait for the next bill.
+
+        Entries that waited before are computed anew with it, so that a change and its reversal
+        leave nothing. Contracts whose next bill is due need none of this: its run finds all.
+        """
+        charges_sudo = self.env["billing.charge"].sudo()  # engine-owned records
+        for bill_date, same_day in contracts.sudo().grouped("next_bill_date").items():
+            waiting = charges_sudo.search(
+                [("contract_id", "in", same_day.ids), ("state", "=", "pending")]
+            )
+            waiting.write({"state": "void"})
+            for line, charges in waiting.grouped("contract_line_id").items():
+                day = min(charges.mapped("slot_start"))
+                line.recompute_from = min(day, line.recompute_from or day)
+            dues = self._compute_due(same_day, bill_date - DAY)
+            for due in dues:
+                if due.error:
+                    raise UserError(f"{due.contract.name}: {due.error}")
+            charges_sudo.create(
+                [
+                    {**self._prepare_charge_vals(item, state="pending"), "bill_date": bill_date}
+                    for due in dues
+                    for item in due.items
+                    if item.amount
+                ]
+            )
+            self._advance(dues)
+
+    @api.model
     def _prepare_charge_vals(self, item, **values):
         """Values of the ledger entry of a new difference."""
         line, difference = item.line, item.difference

@@ -1,6 +1,9 @@
-from . import test_contract
-from . import test_run
-from . import test_portal
-from . import test_report
-from . import test_security
-from . import test_hostile
+from . import (
+    test_amendment,
+    test_contract,
+    test_hostile,
+    test_portal,
+    test_report,
+    test_run,
+    test_security,
+)

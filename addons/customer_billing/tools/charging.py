@@ -6,7 +6,7 @@ All spans are half-open ``[start, end)``; amounts are in the currency of the con
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -47,6 +47,7 @@ class Terms:
     holes: tuple[tuple[date, date | None], ...]
     inputs: Inputs
     rounding: Decimal
+    contract_end: date | None = None  # exclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,15 @@ def line_slots(terms: Terms, from_day: date | None = None) -> Iterator[recurrenc
 
 
 def bill_date(terms: Terms, slot: recurrence.Slot) -> date:
-    """The first day on which the slot may be billed. A one-time charge: its own day."""
+    """The first day on which the slot may be billed. A one-time charge: its own day.
+
+    In arrears a line that ends while its contract goes on waits for the end of the period, so
+    that it comes on the regular bill.
+    """
     if terms.kind == "one_time":
         return slot.start
+    if terms.timing == "arrears":
+        slot = replace(slot, end=min(slot.period_end, terms.contract_end or date.max))
     return recurrence.bill_date(slot, terms.timing, terms.lead_days)
 
 

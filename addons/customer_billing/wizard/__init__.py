@@ -1,1 +1,1 @@
-from . import billing_contract_close
+from . import billing_contract_change, billing_contract_change_line, billing_contract_simulation

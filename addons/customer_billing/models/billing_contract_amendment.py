@@ -1,0 +1,192 @@
+from datetime import timedelta
+
+from odoo import Command, fields, models
+from odoo.exceptions import UserError
+
+DAY = timedelta(days=1)
+# What an amendment may change of a line; everything else follows the line it replaces.
+AMENDABLE_FIELDS = frozenset(
+    ("product_id", "name", "quantity", "price_id", "price_unit", "discount", "tax_ids",
+     "charge_type", "date_end")
+)  # fmt: skip
+
+
+class BillingContract(models.Model):
+    _inherit = "billing.contract"
+
+    def action_amend(self, values, date=None):
+        """Change the terms of a running contract from ``date`` on.
+
+        A changed line ends the day before and another one starts: the past stays as it is.
+        What the change costs in periods that are billed already waits for the next bill.
+
+        :param values: ``lines``: list of dicts of new values; with ``line_id`` they replace that
+            line, with ``end`` true they end it, without ``line_id`` they are a new line.
+            ``plan_id``: another plan for all recurring lines. ``bill_now``: do not wait for the
+            next regular bill. ``reason``: a text for the history.
+        :param date: first day of the new terms (default today)
+        :return: ids of the charges that wait for the next bill
+        :raises UserError: the contract does not run, the date is outside of it, or a line is not
+            one of its current lines
+        """
+        self.ensure_one()
+        self.check_access("write")
+        date = fields.Date.to_date(date) or self._get_today()
+        self._check_amendable(values, date)
+        changes = list(values.get("lines") or [])
+        if plan_id := values.get("plan_id"):
+            changes = self._add_plan_changes(changes, date)
+            self.sudo().plan_id = plan_id  # frozen for people, changed by amendments
+        summary = [self._amend_line(dict(change), date) for change in changes]
+        self.invalidate_recordset(["line_ids"])
+        self._touch(date - DAY, wait=True)
+        pending = self.charge_ids.filtered(lambda charge: charge.state == "pending")
+        if values.get("bill_now"):
+            pending._bill_now()
+        self.message_post(
+            body=self.env._(
+                "Amended from %(date)s: %(changes)s %(reason)s",
+                date=fields.Date.to_string(date),
+                changes="; ".join(summary),
+                reason=values.get("reason") or "",
+            ).strip()
+        )
+        return pending.ids
+
+    def _check_amendable(self, values, date):
+        """Raise when the contract cannot be amended from ``date`` on."""
+        unknown = set(values) - {"lines", "plan_id", "bill_now", "reason"}
+        for change in values.get("lines") or []:
+            unknown |= set(change) - AMENDABLE_FIELDS - {"line_id", "end"}
+        if unknown:
+            raise UserError(
+                self.env._("An amendment cannot change: %s.", ", ".join(sorted(unknown)))
+            )
+        if not values.get("lines") and not values.get("plan_id"):
+            raise UserError(self.env._("Nothing is changed: alter, add or end at least one line."))
+        for change in values.get("lines") or []:
+            if not change.get("line_id") and not change.get("product_id"):
+                raise UserError(
+                    self.env._("A new line needs a product, a changed one the id of its line.")
+                )
+        if self.state not in ("active", "paused"):
+            raise UserError(
+                self.env._("%s does not run: only active contracts are amended.", self.name)
+            )
+        if date < self.date_start or (self.date_end and date > self.date_end):
+            raise UserError(
+                self.env._(
+                    "%(date)s is outside of %(contract)s, which runs from %(start)s to %(end)s.",
+                    date=date,
+                    contract=self.name,
+                    start=self.date_start,
+                    end=self.date_end or "…",
+                )
+            )
+        if self.billed_through and date <= self.billed_through:
+            raise UserError(
+                self.env._(
+                    "Days up to %s were charged in another system and cannot be changed here.",
+                    self.billed_through,
+                )
+            )
+
+    def _add_plan_changes(self, changes, date):
+        """A change of plan replaces every recurring line that still runs."""
+        named = {change.get("line_id") for change in changes}
+        running = self.line_ids.filtered(
+            lambda line: line.charge_type == "recurring"
+            and (not line.date_end or line.date_end >= max(date, line.date_start))
+        )
+        return changes + [{"line_id": line.id} for line in running if line.id not in named]
+
+    def _amend_line(self, change, date):
+        """Apply one change; returns it in words."""
+        line = self.env["billing.contract.line"].browse(change.pop("line_id", False) or ())
+        end = change.pop("end", False)
+        lines_sudo = self.env["billing.contract.line"].sudo()  # frozen for people
+        if not line:
+            new = lines_sudo.create({**change, "contract_id": self.id, "date_start": date})
+            new._freeze()
+            return self.env._("added %(line)s, %(terms)s", line=new.name, terms=new._get_terms_text())
+        if line not in self.line_ids or (line.date_end and line.date_end < date):
+            raise UserError(
+                self.env._("Line %s is not one of the current lines of this contract.", line.id)
+            )
+        start = line._get_amendment_date(date)
+        old_text, old_end = line._get_terms_text(), line.date_end
+        line_sudo = line.sudo()
+        new_values = {
+            name: change[name] if name in change else line_sudo._fields[name].convert_to_write(
+                line_sudo[name], line_sudo)
+            for name in AMENDABLE_FIELDS
+        }  # fmt: skip
+        line_sudo.date_end = start - DAY
+        if end:
+            return self.env._("ended %(line)s", line=line.name)
+        if "price_id" in change and "price_unit" not in change:
+            new_values.pop("price_unit")
+        if "product_id" in change:
+            for name in ("name", "price_id", "price_unit", "tax_ids"):
+                if name not in change:
+                    new_values.pop(name, None)
+        new = lines_sudo.create(
+            {
+                **new_values,
+                "contract_id": self.id,
+                "date_start": start,
+                "date_end": change.get("date_end", old_end),
+                "sequence": line.sequence,
+                "previous_line_id": line.id,
+            }
+        )
+        new._freeze()
+        return self.env._(
+            "%(line)s: %(old)s → %(new)s", line=new.name, old=old_text, new=new._get_terms_text()
+        )
+
+    def simulate(self, date):
+        """What will be billed up to ``date``, by the code of the real run; books nothing.
+
+        :param date: last bill date looked at (a date or its string)
+        :return: list of dicts, by bill date: ``contract_id, line_id, name, bill_date,
+            period_start, period_end, quantity, price_unit, amount, currency_id``; dates as
+            strings, amounts in the currency of the contract and the basis of its price
+        """
+        self.check_access("read")
+        date = fields.Date.to_date(date)
+        found = []
+        for due in self.env["billing.engine"]._compute_due(self, date):
+            if due.error:
+                raise UserError(f"{due.contract.name}: {due.error}")
+            found += [
+                {
+                    "contract_id": due.contract.id,
+                    "line_id": item.line.id,
+                    "name": item.line.name,
+                    "bill_date": fields.Date.to_string(item.bill_date),
+                    "period_start": fields.Date.to_string(item.period_start),
+                    "period_end": fields.Date.to_string(item.period_end),
+                    "quantity": float(item.quantity),
+                    "price_unit": float(item.price_unit),
+                    "amount": float(item.amount),
+                    "currency_id": due.contract.currency_id.id,
+                }
+                for item in due.items
+            ]
+        return sorted(found, key=lambda row: (row["bill_date"], row["contract_id"]))
+
+    def action_view_simulation(self):
+        """Open what these contracts will be billed in the next twelve months."""
+        today = self._get_today()
+        rows = self.env["billing.contract.simulation"]
+        rows.search([("create_uid", "=", self.env.uid), ("change_id", "=", False)]).unlink()
+        rows.create(self.simulate(fields.Date.add(today, months=12)))
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Next Twelve Months"),
+            "res_model": "billing.contract.simulation",
+            "view_mode": "pivot,list,graph",
+            "domain": [("create_uid", "=", self.env.uid), ("contract_id", "in", self.ids)],
+            "context": {"create": False},
+        }
