@@ -60,9 +60,14 @@ class AccountMove(models.Model):
         readonly=True,
         copy=False,
         index="btree_not_null",
+        groups="base.group_user",
     )
-    billing_delivery_error = fields.Char(string="Delivery Problem", readonly=True, copy=False)
-    billing_delivery_tries = fields.Integer(readonly=True, copy=False, aggregator=None)
+    billing_delivery_error = fields.Char(
+        string="Delivery Problem", readonly=True, copy=False, groups="base.group_user"
+    )
+    billing_delivery_tries = fields.Integer(
+        readonly=True, copy=False, aggregator=None, groups="base.group_user"
+    )
     billing_dispute_ids = fields.One2many("billing.dispute", "move_id", string="Disputes")
     billing_dispute_count = fields.Integer(
         compute="_compute_billing_dispute_count", string="Open Disputes"

@@ -219,13 +219,16 @@ class BillingCharge(models.Model):
         )
 
     def _format_amount(self, value, exact=False):
-        """An amount in the currency of the charge; ``exact`` keeps more decimals of a price."""
+        """An amount in the currency of the charge; ``exact`` keeps all decimals of a price."""
         number = float(value)
-        digits = self.currency_id.decimal_places
-        if exact:
-            while digits < 6 and abs(round(number, digits) - number) > 1e-9:
-                digits += 1
-        return formatLang(self.env, number, digits=digits, currency_obj=self.currency_id)
+        currency = self.currency_id
+        digits = currency.decimal_places
+        while exact and digits < 12 and abs(round(number, digits) - number) > 1e-12:
+            digits += 1
+        text = formatLang(self.env, number, digits=digits)
+        if currency.position == "after":
+            return f"{text}\N{NO-BREAK SPACE}{currency.symbol}"
+        return f"{currency.symbol}\N{NO-BREAK SPACE}{text}"
 
     def _format_number(self, value):
         number = float(Fraction(value))

@@ -19,7 +19,7 @@ class BillingContractPause(models.Model):
         default="staff",
         required=True,
     )
-    reason = fields.Char()
+    reason = fields.Char(groups="base.group_user")
 
     _date_order = models.Constraint(
         "CHECK (date_to IS NULL OR date_to >= date_from)",
