@@ -26,6 +26,7 @@ class AccountMove(models.Model):
         (
             "billing_run_id", "billing_contract_ids", "billing_approved_amount",
             "billing_delivery_state", "billing_delivery_error", "billing_delivery_tries",
+            "billing_delivery_date",
         )
     )  # fmt: skip
 
@@ -64,6 +65,9 @@ class AccountMove(models.Model):
     )
     billing_delivery_error = fields.Char(
         string="Delivery Problem", readonly=True, copy=False, groups="base.group_user"
+    )
+    billing_delivery_date = fields.Datetime(
+        string="Sent On", readonly=True, copy=False, groups="base.group_user"
     )
     billing_delivery_tries = fields.Integer(
         readonly=True, copy=False, aggregator=None, groups="base.group_user"
@@ -260,6 +264,7 @@ class AccountMove(models.Model):
                     }
                 )
                 continue
+            started = fields.Datetime.now()
             try:
                 with self.env.cr.savepoint():
                     send._generate_and_send_invoices(
@@ -279,7 +284,13 @@ class AccountMove(models.Model):
                     }
                 )
             else:
-                move.sudo().write({"billing_delivery_state": "sent", "billing_delivery_error": False})
+                move.sudo().write(
+                    {
+                        "billing_delivery_state": "sent",
+                        "billing_delivery_error": False,
+                        "billing_delivery_date": started,
+                    }
+                )
 
     def _get_delivery_emails(self):
         """The e-mail addresses that this bill goes to."""
@@ -303,8 +314,48 @@ class AccountMove(models.Model):
         return True
 
     @api.model
+    def _note_delivery_failures(self):
+        """Mails that the server refused or that came back: the bill says so, and the one who
+        looks after the contract gets a task."""
+        notifications_sudo = self.env["mail.notification"].sudo().search(
+            [
+                ("notification_type", "=", "email"),
+                ("notification_status", "in", ("bounce", "exception")),
+                ("mail_message_id.model", "=", self._name),
+                ("mail_message_id.date", ">=", fields.Datetime.subtract(fields.Datetime.now(), days=7)),
+            ]
+        )  # sudo: notifications of all authors
+        for notification in notifications_sudo:
+            message = notification.mail_message_id
+            move = self.browse(message.res_id).exists()
+            if (
+                move.billing_delivery_state != "sent"
+                or not move.billing_delivery_date
+                or message.date < move.billing_delivery_date
+            ):
+                continue
+            reason = notification.failure_reason or notification.format_failure_reason()
+            move.sudo().write(  # protected fields
+                {
+                    "billing_delivery_state": "failed",
+                    "billing_delivery_error": self.env._(
+                        "The mail to %(partner)s failed: %(reason)s",
+                        partner=notification.res_partner_id.email or "",
+                        reason=reason,
+                    ),
+                }
+            )
+            owner = move.billing_contract_ids.officer_id[:1] or move.billing_run_id.prepared_by_id
+            move.activity_schedule(
+                "mail.mail_activity_data_todo",
+                summary=self.env._("The bill did not reach the customer"),
+                user_id=(owner or move.invoice_user_id or self.env.user).id,
+            )
+
+    @api.model
     def _cron_deliver(self):
         """Deliver queued bills, oldest first, each its own commit."""
+        self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
         domain = [("billing_delivery_state", "=", "queued"), ("state", "=", "posted")]
         commit(remaining=self.search_count(domain))

@@ -148,7 +148,7 @@ class BillingContractLine(models.Model):
             product = line.product_id
             if lang := line.contract_id.partner_id.lang:
                 product = product.with_context(lang=lang)
-            line.name = product.display_name if product else False
+            line.name = product.name
 
     @api.depends("product_id", "contract_id.currency_id", "date_start")
     def _compute_price_id(self):

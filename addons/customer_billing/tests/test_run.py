@@ -119,6 +119,22 @@ class TestRun(BillingCommon):
         run.invalidate_recordset()
         self.assertEqual(run.undelivered_count, 0)
 
+    def test_invariant_2_a_mail_that_comes_back_is_a_task(self):
+        contract = self.new_contract("2026-01-01")
+        run = self.bill("2026-01-01", contract)
+        run.action_send()
+        move = run.move_ids
+        notification = move.message_ids.notification_ids.filtered(
+            lambda n: n.res_partner_id == self.customer
+        )
+        notification.write({"notification_status": "bounce", "failure_reason": "mailbox full"})
+        self.env["account.move"]._note_delivery_failures()
+        self.assertEqual(move.billing_delivery_state, "failed")
+        self.assertIn("mailbox full", move.billing_delivery_error)
+        self.assertEqual(move.activity_ids.user_id, run.prepared_by_id)
+        self.env["account.move"]._note_delivery_failures()
+        self.assertEqual(len(move.activity_ids), 1)
+
     def test_invariant_5_catch_up_is_one_run(self):
         late, regular = self.new_contract("2025-01-31"), self.new_contract("2025-01-31")
         for month in range(1, 13):

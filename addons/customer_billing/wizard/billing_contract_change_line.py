@@ -40,7 +40,7 @@ class BillingContractChangeLine(models.TransientModel):
     def _compute_name(self):
         for row in self:
             if row.product_id != row.line_id.product_id:
-                row.name = row.product_id.display_name
+                row.name = row.product_id.name
 
     @api.depends("product_id")
     def _compute_price_unit(self):
