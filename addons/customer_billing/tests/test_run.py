@@ -127,7 +127,7 @@ class TestRun(BillingCommon):
         notification = move.message_ids.notification_ids.filtered(
             lambda n: n.res_partner_id == self.customer
         )
-        notification.write({"notification_status": "bounce", "failure_reason": "mailbox full"})
+        notification.sudo().write({"notification_status": "bounce", "failure_reason": "mailbox full"})
         self.env["account.move"]._note_delivery_failures()
         self.assertEqual(move.billing_delivery_state, "failed")
         self.assertIn("mailbox full", move.billing_delivery_error)

@@ -21,7 +21,9 @@ ACCESS = {
     "billing.contract":      (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.contract.line": (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.contract.pause": (NONE, READ, READ, READ, FULL, FULL, READ),
-    "billing.contract.close": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
+    "billing.contract.change": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
+    "billing.contract.change.line": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
+    "billing.contract.simulation": (NONE, FULL, FULL, FULL, FULL, FULL, NONE),
     "billing.charge":        (NONE, READ, READ, READ, READ, READ, READ),
     "billing.run":           (NONE, NONE, NONE, READ, FULL, FULL, NONE),
     "billing.run.line":      (NONE, NONE, NONE, READ, READ, READ, NONE),
@@ -43,6 +45,8 @@ ARGUMENTS = {
     "action_pause": ("2026-02-01",),
     "action_resume": ("2026-02-01",),
     "action_close": ("2026-02-01",),
+    "action_amend": ({"lines": [{"product_id": 1}]}, "2026-02-01"),
+    "simulate": ("2026-12-31",),
 }
 
 
@@ -93,7 +97,9 @@ class SecurityCommon(BillingCommon):
             "billing.contract": cls.contract,
             "billing.contract.line": cls.contract.line_ids,
             "billing.contract.pause": cls.contract.pause_ids,
-            "billing.contract.close": None,
+            "billing.contract.change": None,
+            "billing.contract.change.line": None,
+            "billing.contract.simulation": None,
             "billing.charge": cls.contract.charge_ids,
             "billing.run": cls.proposed_run,
             "billing.run.line": cls.proposed_run.line_ids,
@@ -121,10 +127,7 @@ class TestAccessTable(SecurityCommon):
         for model, rights in ACCESS.items():
             for role, allowed in zip(ROLES, rights, strict=True):
                 user = self.users[role]
-                records = self.records[model] or self.env[model].with_user(self.users["officer"]).create(
-                    {"contract_ids": [Command.set(self.contract.ids)],
-                     "reason_id": self.records["billing.close.reason"].id}
-                )  # fmt: skip
+                records = self.records[model] or self.new_transient(model)
                 for operation in OPERATIONS:
                     with self.subTest(model=model, role=role, operation=operation):
                         expected = operation[0] in allowed
@@ -134,8 +137,27 @@ class TestAccessTable(SecurityCommon):
                             found = records.with_user(user).has_access(operation)
                             self.assertEqual(found, expected, "access to the record")
 
+    def new_transient(self, model):
+        """A record of one of the wizards."""
+        change = self.env["billing.contract.change"].create(
+            {
+                "contract_ids": [Command.set(self.contract.ids)],
+                "change": "close",
+                "close_reason_id": self.records["billing.close.reason"].id,
+                "date": "2026-02-15",
+            }
+        )
+        if model == "billing.contract.change.line":
+            return self.env[model].create({"change_id": change.id, "product_id": self.product.id})
+        if model == "billing.contract.simulation":
+            return self.env[model].create({"contract_id": self.contract.id})
+        return change
+
     def test_invariant_16_every_model_has_a_company_rule_or_is_shared(self):
-        shared = {"billing.close.reason", "billing.contract.close"}
+        shared = {
+            "billing.close.reason",
+            *(model for model in ACCESS if self.env[model]._transient),
+        }
         ruled = set(
             self.env["ir.rule"].search([("groups", "=", False), ("model_id.model", "in", list(ACCESS))])
             .model_id.mapped("model")
@@ -385,7 +407,9 @@ class TestPublicMethods(SecurityCommon):
             "account.move.line": [self.move.invoice_line_ids, draft_run.move_ids.invoice_line_ids],
             "billing.contract": [self.contract, self.draft],
             "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
-            "billing.contract.close": [],
+            "billing.contract.change": [],
+            "billing.contract.change.line": [],
+            "billing.contract.simulation": [],
             "res.partner": [self.customer],
             "res.company": [self.company],
         }  # fmt: skip
@@ -409,14 +433,14 @@ class TestPublicMethods(SecurityCommon):
         self.env.invalidate_all()
 
     def test_wizard_closes_for_those_who_may_write(self):
-        wizard = self.env["billing.contract.close"].with_user(self.users["officer"]).create(
-            {"contract_ids": [Command.set(self.contract.ids)],
-             "reason_id": self.records["billing.close.reason"].id, "date": "2026-02-15"}
+        wizard = self.env["billing.contract.change"].with_user(self.users["officer"]).create(
+            {"contract_ids": [Command.set(self.contract.ids)], "change": "close",
+             "close_reason_id": self.records["billing.close.reason"].id, "date": "2026-02-15"}
         )  # fmt: skip
         for role in set(ROLES) - {"officer", "manager"}:
             with self.subTest(role=role), self.assertRaises(AccessError):
-                wizard.with_user(self.users[role]).action_close()
-        wizard.action_close()
+                wizard.with_user(self.users[role]).action_confirm()
+        wizard.action_confirm()
         self.assertEqual(self.contract.date_end, fields.Date.to_date("2026-02-15"))
 
     def test_readers_of_bills_neither_write_nor_post(self):

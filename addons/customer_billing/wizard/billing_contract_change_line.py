@@ -15,7 +15,7 @@ class BillingContractChangeLine(models.TransientModel):
         "product.product", string="Charge Item", required=True, domain=[("sale_ok", "=", True)]
     )
     name = fields.Char(
-        string="Description", compute="_compute_name", store=True, readonly=False, required=True
+        string="Description", compute="_compute_name", store=True, readonly=False, precompute=True, required=True
     )
     charge_type = fields.Selection(
         selection=lambda self: self.env["billing.contract.line"]._fields[
@@ -31,6 +31,7 @@ class BillingContractChangeLine(models.TransientModel):
         compute="_compute_price_unit",
         store=True,
         readonly=False,
+        precompute=True,
         min_display_digits="Product Price",
     )
     discount = fields.Float(string="Disc.%", digits="Discount")
