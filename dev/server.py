@@ -29,6 +29,8 @@ HARMLESS = (
     r"bad query: CREATE EXTENSION IF NOT EXISTS (pg_trgm|unaccent)",
     # what a user may not do is told to him, and noted with this logger; crashes come with a traceback
     r"(?s)^[^\n]* WARNING \S+ odoo\.http: (?!.*Traceback)",
+    # two transactions met, and Odoo runs the later one again; when that fails, the request's own error follows
+    r"odoo\.sql_db: bad query: [^\n]*\nERROR: could not serialize access due to concurrent update",
     # odoorpc speaks the older protocol
     r"rpc\.controllers\.jsonrpc: The /xmlrpc, /xmlrpc/2 and /jsonrpc endpoints are deprecated",
     # Debian's wkhtmltopdf has the unpatched Qt; our reports do without its headers and footers
