@@ -187,6 +187,6 @@ class BillingContract(models.Model):
             "name": self.env._("Next Twelve Months"),
             "res_model": "billing.contract.simulation",
             "view_mode": "pivot,list,graph",
-            "domain": [("create_uid", "=", self.env.uid), ("contract_id", "in", self.ids)],
+            "domain": [("create_uid", "=", self.env.uid), ("change_id", "=", False)],
             "context": {"create": False},
         }

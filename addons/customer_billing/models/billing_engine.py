@@ -338,6 +338,8 @@ class BillingEngine(models.AbstractModel):
         }
         if contract.journal_id:
             vals["journal_id"] = contract.journal_id.id
+        if not contract.payment_term_id:
+            vals["invoice_date_due"] = run.invoice_date
         return vals
 
     @api.model

@@ -2,7 +2,7 @@ from freezegun import freeze_time
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 
 from .common import BillingCommon
 
@@ -192,19 +192,12 @@ class TestAmendment(BillingCommon):
 
     def test_wizard_preview_changes_nothing_and_confirm_does_it(self):
         officer = self.new_staff("officer")
-        wizard = (
-            self.env["billing.contract.change"]
-            .with_user(officer)
-            .create(
-                {
-                    "contract_ids": [Command.set(self.contract.ids)],
-                    "change": "amend",
-                    "date": "2026-11-10",
-                }
-            )
-        )
+        action = self.contract.with_user(officer).with_context(billing_change="amend").action_open_change()
+        form = Form(self.env["billing.contract.change"].with_user(officer).with_context(action["context"]))
+        with form.line_ids.edit(0) as row:
+            row.quantity = 5
+        wizard = form.save()
         self.assertEqual(wizard.line_ids.line_id, self.line)
-        wizard.line_ids.quantity = 5
         wizard.action_preview()
         self.assertEqual((wizard.amount_before, wizard.amount_after), (300.0, 640.0))
         self.assertEqual(sorted(wizard.preview_ids.mapped("amount")), [-210.0, 350.0, 500.0])
@@ -212,6 +205,10 @@ class TestAmendment(BillingCommon):
         self.assertFalse(self.pending())
         wizard.action_confirm()
         self.assertEqual(self.pending(), [-210.0, 350.0])
+        action = self.contract.action_view_simulation()
+        rows = self.env["billing.contract.simulation"].search(action["domain"])
+        november = rows.filtered(lambda row: str(row.bill_date) == "2026-12-01")
+        self.assertEqual(sum(november.mapped("amount")), 640.0)
 
     def test_wizard_closes_several_contracts(self):
         contracts = self.contract | self.new_contract("2026-11-01")

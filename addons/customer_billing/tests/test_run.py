@@ -43,6 +43,7 @@ class TestRun(BillingCommon):
         receivable = move.line_ids.filtered(lambda l: l.account_type == "asset_receivable")
         self.assertEqual(sum(receivable.mapped("debit")), move.amount_total)
         self.assertEqual(move.amount_tax, 60.0)
+        self.assertEqual(move.invoice_date_due, run.invoice_date)
         self.assertEqual(str(contract.next_bill_date), "2026-05-31")
         run.action_send()
         self.assertEqual(run.state, "sent")

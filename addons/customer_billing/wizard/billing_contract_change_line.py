@@ -10,7 +10,7 @@ class BillingContractChangeLine(models.TransientModel):
     _description = "Changed Contract Line"
 
     change_id = fields.Many2one("billing.contract.change", required=True, ondelete="cascade")
-    line_id = fields.Many2one("billing.contract.line", readonly=True)
+    line_id = fields.Many2one("billing.contract.line", string="Line")
     product_id = fields.Many2one(
         "product.product", string="Charge Item", required=True, domain=[("sale_ok", "=", True)]
     )
