@@ -27,6 +27,7 @@
         "views/billing_dispute_views.xml",
         "views/account_move_views.xml",
         "wizard/billing_contract_change_views.xml",
+        "wizard/account_move_reversal_views.xml",
         "views/billing_contract_views.xml",
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",

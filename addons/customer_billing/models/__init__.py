@@ -14,6 +14,7 @@ from . import (
     billing_run_line,
     billing_dispute,
     account_move,
+    account_move_correction,
     account_move_line,
     ir_actions_report,
     res_partner,

@@ -26,7 +26,7 @@ class AccountMove(models.Model):
         (
             "billing_run_id", "billing_contract_ids", "billing_approved_amount",
             "billing_delivery_state", "billing_delivery_error", "billing_delivery_tries",
-            "billing_delivery_date",
+            "billing_delivery_date", "billing_correction",
         )
     )  # fmt: skip
 

@@ -27,6 +27,8 @@ class AccountMoveLine(models.Model):
     def _check_billing_amounts(self, vals):
         """Amounts of a billing line come from the ledger and are not edited by hand."""
         for line in self.sudo().filtered("billing_charge_ids"):  # engine-owned records
+            if line.move_id.billing_correction and line.parent_state == "draft":
+                continue  # the ledger follows when it is posted
             if any(
                 name in vals
                 and line._fields[name].convert_to_write(line[name], line) != vals[name]

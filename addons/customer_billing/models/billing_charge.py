@@ -133,6 +133,8 @@ class BillingCharge(models.Model):
         """How the amount was computed, as lines of text in the language of the reader."""
         self.ensure_one()
         trace = self.trace
+        if "credit_of" in trace:
+            return [self.env._("Credit of %s.", trace["credit_of"])]
         lines = [self._explain_price(trace)]
         if self.kind == "recurring":
             lines.append(self._explain_period(trace))

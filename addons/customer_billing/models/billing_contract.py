@@ -591,8 +591,14 @@ class BillingContract(models.Model):
                     ("contract_id.company_id", "=", company.id),
                     ("contract_id.state", "!=", "draft"),
                     "|",
-                    ("date_start", "=", today),
-                    ("date_end", "=", today - timedelta(days=1)),
+                    "&",
+                    ("is_current", "=", False),
+                    ("date_start", "<=", today),
+                    "&",
+                    ("is_current", "=", True),
+                    "|",
+                    ("date_end", "<", today),
+                    ("contract_id.date_end", "<", today),
                 ]
             )
             lines._compute_is_current()
@@ -609,9 +615,13 @@ class BillingContract(models.Model):
                     ("plan_id", "=", plan.id),
                     ("state", "!=", "draft"),
                     ("close_reason_id", "=", False),
-                    ("date_end", "<=" if plan.renewal == "auto" else "=", notice_day),
+                    ("date_end", "<=", notice_day),
                 ]
             )
+            if plan.renewal == "manual":
+                contracts = contracts.filtered(
+                    lambda c: c.date_end >= today and not c.activity_ids
+                )
             for contract in contracts:
                 if plan.renewal == "auto":
                     while contract.date_end <= notice_day:  # nights may have been missed

@@ -143,7 +143,7 @@ class BillingEngine(models.AbstractModel):
                        SUM(c.amount) FILTER (WHERE NOT COALESCE(c.waived, FALSE)),
                        MAX(c.revision),
                        (ARRAY_AGG(c.trace ORDER BY c.revision))[1],
-                       (ARRAY_AGG(c.trace ORDER BY c.revision DESC))[1]
+                       (ARRAY_AGG(c.trace ORDER BY COALESCE(c.waived, FALSE), c.revision DESC))[1]
                   FROM UNNEST(%s::int[], %s::date[]) AS f(line_id, from_day)
                   JOIN billing_charge c
                     ON c.contract_line_id = f.line_id AND c.slot_start >= f.from_day

@@ -1,6 +1,7 @@
 from . import (
     test_amendment,
     test_contract,
+    test_correction,
     test_hostile,
     test_portal,
     test_report,

@@ -1,0 +1,120 @@
+from odoo import Command
+from odoo.tests import tagged
+
+from .common import BillingCommon
+
+
+@tagged("post_install", "-at_install")
+class TestCorrection(BillingCommon):
+    """Whatever button corrects a bill, ledger and bills tell the same story."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.contract = cls.new_contract("2026-01-01")
+        cls.move = cls.bill("2026-01-01", cls.contract).move_ids
+
+    def ledger(self, waived=None):
+        charges = self.contract.charge_ids.filtered(lambda charge: charge.state != "void")
+        if waived is not None:
+            charges = charges.filtered(lambda charge: charge.waived == waived)
+        return round(sum(charges.mapped("amount")), 2)
+
+    def assert_ledger_is_bills(self):
+        """Σ of the charges on bills = Σ of the bills' untaxed amounts."""
+        charges = self.contract.charge_ids.filtered(lambda charge: charge.state == "billed")
+        moves = charges.move_id.filtered(lambda move: move.state != "cancel")
+        signed = sum(
+            -move.amount_untaxed if move.move_type == "out_refund" else move.amount_untaxed
+            for move in moves
+        )
+        self.assertEqual(round(signed, 2), round(sum(charges.mapped("amount")), 2))
+
+    def reverse(self, again=False, modify=False, move=None):
+        wizard = (
+            self.env["account.move.reversal"]
+            .with_context(active_model="account.move", active_ids=(move or self.move).ids)
+            .create({"journal_id": self.move.journal_id.id, "date": "2026-01-20",
+                     "billing_again": again})
+        )  # fmt: skip
+        (wizard.modify_moves if modify else wizard.refund_moves)()
+        return wizard.new_move_ids
+
+    def test_credit_note_is_for_good_unless_asked(self):
+        credit = self.reverse()
+        credit.action_post()
+        self.assertEqual((self.ledger(), self.ledger(waived=True)), (0.0, -100.0))
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.assertEqual(credit.billing_contract_ids, self.contract)
+        self.assert_ledger_is_bills()
+
+    def test_partial_credit_by_hand(self):
+        credit = self.reverse()
+        credit.invoice_line_ids.price_unit = 30.0
+        credit.action_post()
+        self.assertEqual((self.ledger(), self.ledger(waived=True)), (70.0, -30.0))
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        credit.button_draft()
+        credit.invoice_line_ids.price_unit = 45.0
+        credit.action_post()
+        self.assertEqual(self.ledger(), 55.0)
+        self.assert_ledger_is_bills()
+
+    def test_credit_note_and_bill_again(self):
+        self.reverse(again=True).action_post()
+        self.assertEqual((self.ledger(), self.ledger(waived=True)), (0.0, 0.0))
+        self.assertEqual(str(self.contract.next_bill_date), "2026-01-01")
+        again = self.bill("2026-01-25", self.contract).move_ids
+        self.assertEqual(again.amount_untaxed, 100.0)
+        self.assertEqual(str(again.invoice_line_ids.billing_period_end), "2026-01-31")
+        self.assertEqual(self.ledger(), 100.0)
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.assert_ledger_is_bills()
+
+    def test_deleted_credit_note_leaves_the_bill(self):
+        for again in (False, True):
+            with self.subTest(again=again):
+                self.reverse(again=again).unlink()
+                self.assertEqual(self.ledger(), 100.0)
+                self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+
+    def test_credit_and_modify(self):
+        copy = self.reverse(modify=True)
+        self.assertEqual(copy.state, "draft")
+        self.assertEqual(self.ledger(), 100.0)
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        copy.invoice_line_ids.price_unit = 90.0
+        copy.action_post()
+        self.assertEqual((self.ledger(), self.ledger(waived=True)), (90.0, -10.0))
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.assert_ledger_is_bills()
+
+    def test_credit_of_a_credit(self):
+        credit = self.reverse()
+        credit.action_post()
+        back = self.reverse(move=credit)
+        back.action_post()
+        self.assertEqual(self.ledger(), 100.0)
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.assert_ledger_is_bills()
+
+    def test_reset_to_draft_changes_nothing(self):
+        self.move.button_draft()
+        self.assertEqual(self.contract.charge_ids.state, "billed")
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.move.action_post()
+        self.assert_ledger_is_bills()
+
+    def test_a_later_change_counts_from_what_was_credited(self):
+        self.reverse(again=True).action_post()
+        self.contract.action_close("2026-01-10")
+        move = self.bill("2026-01-25", self.contract).move_ids
+        self.assertEqual(move.amount_untaxed, 32.26)  # 10 of 31 days
+        self.assertEqual(str(move.invoice_line_ids.billing_period_start), "2026-01-01")
+        self.assert_ledger_is_bills()
+
+    def test_added_line_of_a_correction_is_no_charge(self):
+        copy = self.reverse(modify=True)
+        copy.write({"invoice_line_ids": [Command.create({"name": "Gift", "price_unit": 5.0})]})
+        copy.action_post()
+        self.assertEqual(self.ledger(), 100.0)
