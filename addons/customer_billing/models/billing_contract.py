@@ -4,8 +4,7 @@ from dateutil.relativedelta import relativedelta
 
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import SQL
-from odoo.tools import format_date
+from odoo.tools import SQL, format_date
 
 # What the periods of every line are cut by; fixed once the contract is active.
 FROZEN_FIELDS = frozenset(

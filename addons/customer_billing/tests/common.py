@@ -2,9 +2,10 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from odoo import Command
+from odoo.tests import new_test_user
+
 from odoo.addons.account.tests.common import AccountTestInvoicingCommon
 from odoo.addons.base.models.ir_cron import IrCron
-from odoo.tests import new_test_user
 
 
 class BillingCommon(AccountTestInvoicingCommon):

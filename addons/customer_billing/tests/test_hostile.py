@@ -6,11 +6,12 @@ from freezegun import freeze_time
 from psycopg2.errors import SerializationFailure
 
 from odoo import Command
-from odoo.addons.account.models.account_move import AccountMove
-from odoo.addons.base.models.ir_cron import IrCron
 from odoo.exceptions import ConcurrencyError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
+
+from odoo.addons.account.models.account_move import AccountMove
+from odoo.addons.base.models.ir_cron import IrCron
 
 from .common import BillingCommon
 
