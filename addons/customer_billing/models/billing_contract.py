@@ -573,7 +573,7 @@ class BillingContract(models.Model):
     @api.model
     def _cron_refresh_states(self):
         """Nightly: contracts that begin or end a pause, or end, today change their state."""
-        for company in self.env["res.company"].search([]):
+        for company in self.env["res.company"].search([("active", "=", True)]):
             today = company._get_billing_today()
             contracts = self.search(
                 [

@@ -158,7 +158,9 @@ class BillingContract(models.Model):
         found = []
         for due in self.env["billing.engine"]._compute_due(self, date):
             if due.error:
-                raise UserError(f"{due.contract.name}: {due.error}")
+                raise UserError(
+                    self.env._("%(name)s: %(reason)s", name=due.contract.name, reason=due.error)
+                )
             found += [
                 {
                     "contract_id": due.contract.id,

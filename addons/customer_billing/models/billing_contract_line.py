@@ -269,7 +269,9 @@ class BillingContractLine(models.Model):
                     line._get_kernel_price(), money.to_decimal(line.quantity)
                 )
             except ValueError as error:
-                raise ValidationError(f"{line.name}: {error}") from error
+                raise ValidationError(
+                    self.env._("%(name)s: %(reason)s", name=line.name, reason=error)
+                ) from error
 
     @api.model_create_multi
     def create(self, vals_list):

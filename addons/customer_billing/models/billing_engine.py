@@ -475,7 +475,9 @@ class BillingEngine(models.AbstractModel):
             dues = self._compute_due(same_day, bill_date - DAY)
             for due in dues:
                 if due.error:
-                    raise UserError(f"{due.contract.name}: {due.error}")
+                    raise UserError(
+                        self.env._("%(name)s: %(reason)s", name=due.contract.name, reason=due.error)
+                    )
             charges_sudo.create(
                 [
                     {**self._prepare_charge_vals(item, state="pending"), "bill_date": bill_date}

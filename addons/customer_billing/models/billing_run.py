@@ -888,7 +888,7 @@ class BillingRun(models.Model):
     def _cron_nightly(self):
         """Bill what is due in every company, as far as each plan's policy goes by itself."""
         commit = self.env["ir.cron"]._commit_progress
-        companies = self.env["res.company"].search([])
+        companies = self.env["res.company"].search([("active", "=", True)])
         commit(remaining=len(companies))
         for company in companies:
             self.with_company(company).with_context(

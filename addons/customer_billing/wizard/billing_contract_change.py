@@ -1,3 +1,5 @@
+import contextlib
+
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
 
@@ -86,13 +88,10 @@ class BillingContractChange(models.TransientModel):
         until = self._get_preview_date()
         before = contracts.simulate(until)
         after = []
-        try:
-            with self.env.cr.savepoint():
-                self.with_context(tracking_disable=True)._apply()
-                after = contracts.simulate(until)
-                raise PreviewDone
-        except PreviewDone:
-            pass
+        with contextlib.suppress(PreviewDone), self.env.cr.savepoint():
+            self.with_context(tracking_disable=True)._apply()
+            after = contracts.simulate(until)
+            raise PreviewDone
         lines = set(contracts.line_ids.ids)
         self.preview_ids.unlink()
         self.write(
