@@ -15,6 +15,9 @@ DELIVERY_BATCH = 50
 MAX_TRIES = 3
 
 
+# In the context of bills that were checked just now; no caller over RPC can pass it.
+CHECKED = object()
+
 # Who owes what, which a charge fixes: not to be changed on its bill.
 FROZEN_FIELDS = frozenset(("company_id", "currency_id", "move_type", "partner_id"))
 
@@ -77,6 +80,24 @@ class AccountMove(models.Model):
         compute="_compute_billing_dispute_count", string="Open Disputes"
     )
 
+    billing_exception_ids = fields.One2many(
+        "billing.exception", "move_id", string="Exceptions", groups="base.group_user"
+    )
+    billing_exception_count = fields.Integer(
+        compute="_compute_billing_exception_count", string="Open Exceptions", groups="base.group_user"
+    )
+
+    def _compute_billing_exception_count(self):
+        counts = dict(
+            self.env["billing.exception"]
+            .sudo()  # a count about a document that the reader may see
+            ._read_group(
+                [("move_id", "in", self.ids), ("state", "=", "open")], ["move_id"], ["__count"]
+            )
+        )
+        for move in self:
+            move.billing_exception_count = counts.get(move._origin, 0)
+
     def _compute_billing_dispute_count(self):
         counts = dict(
             self.env["billing.dispute"]
@@ -92,10 +113,19 @@ class AccountMove(models.Model):
 
     def unlink(self):
         charges = self.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
+        self._close_billing_exceptions(self.env._("The bill was deleted."))
         result = super().unlink()
         if charges:
             charges._void()
         return result
+
+    def _post(self, soft=True):
+        """Bills of runs are checked before they are posted, whichever button does it."""
+        if self.env.context.get("billing_checked") is not CHECKED:
+            drafts = self.filtered(lambda move: move.billing_run_id and move.state == "draft")
+            if drafts:
+                self.env["billing.exception"]._check_moves(drafts)
+        return super()._post(soft=soft)
 
     def write(self, vals):
         """All changes of state come through here, from buttons, jobs and the API."""
@@ -103,32 +133,58 @@ class AccountMove(models.Model):
         if state in ("draft", "posted"):
             self._check_billing_not_void()
         if state == "posted":
+            self._check_billing_exceptions()
             self._check_billing_approved()
         if FROZEN_FIELDS.intersection(vals):
             self._check_billing_frozen(vals)
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
         result = super().write(vals)
         if cancelled:
+            cancelled._close_billing_exceptions(self.env._("The bill was cancelled."))
             charges = cancelled.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
             if charges:
                 charges._void()
         return result
 
     def _get_billing_unapproved(self):
-        """The draft bills of runs that a second person must still approve.
+        """The draft bills of runs that a second person must still approve: those above the
+        limit, and those with an open warning (blocking exceptions hold a bill by themselves).
 
         An approval is for a total: a bill that changed afterwards is approved again.
         Override to add a reason for approval.
         """
-        return self.sudo().filtered(  # engine-owned fields
+        moves_sudo = self.sudo().filtered(  # engine-owned fields
             lambda move: move.state == "draft"
             and move.billing_run_id
             and move.company_id.billing_approval
-            and abs(move.amount_total_signed) > move.company_id.billing_approval_amount
+        )
+        doubtful = self.env["billing.exception"]._get_open(moves_sudo, "warning").move_id
+        return moves_sudo.filtered(
+            lambda move: move in doubtful
+            or abs(move.amount_total_signed) > move.company_id.billing_approval_amount
             and move.company_currency_id.compare_amounts(
                 move.amount_total_signed, move.billing_approved_amount
             )
         ).sudo(self.env.su)
+
+    def _check_billing_exceptions(self):
+        """Raise when an open blocking exception holds one of these drafts back."""
+        drafts = self.filtered(lambda move: move.billing_run_id and move.state == "draft")
+        if exception := self.env["billing.exception"]._get_open(drafts, "blocking")[:1]:
+            raise UserError(
+                self.env._(
+                    "The bill for %(customer)s is held by “%(check)s”: %(message)s Correct it, or "
+                    "let the exception be waived with a reason.",
+                    customer=exception.partner_id.display_name,
+                    check=exception.check_id.name,
+                    message=exception.message,
+                )
+            )
+
+    def _close_billing_exceptions(self, resolution):
+        """Bills that are gone have no open exceptions."""
+        if bills := self.filtered("billing_run_id"):
+            self.env["billing.exception"]._get_open(bills)._close(resolution)
 
     def _check_billing_approved(self):
         if unapproved := self._get_billing_unapproved()[:1]:
@@ -372,6 +428,15 @@ class AccountMove(models.Model):
         commit()
 
     # Views
+
+    def action_view_billing_exceptions(self):
+        """Open the exceptions of this bill."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.billing_exception_action"
+        )
+        action["domain"] = [("move_id", "in", self.ids)]
+        action["context"] = {}
+        return action
 
     def action_view_billing_disputes(self):
         """Open the disputes of this bill."""

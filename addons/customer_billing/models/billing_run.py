@@ -10,6 +10,8 @@ from odoo.exceptions import ConcurrencyError, UserError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import format_date, split_every
 
+from .account_move import CHECKED
+
 _logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 200  # contracts computed and booked together
@@ -94,6 +96,8 @@ class BillingRun(models.Model):
     )
     line_ids = fields.One2many("billing.run.line", "run_id", readonly=True)
     move_ids = fields.One2many("account.move", "billing_run_id", string="Bills", readonly=True)
+    exception_ids = fields.One2many("billing.exception", "run_id", readonly=True)
+    exception_count = fields.Integer(compute="_compute_exception_count", string="Open Exceptions")
     amount_untaxed = fields.Monetary(
         currency_field="company_currency_id", readonly=True, copy=False, string="Untaxed"
     )
@@ -161,8 +165,18 @@ class BillingRun(models.Model):
             run.held_count = values.get("held", 0) + values.get("failed", 0)
             run.skipped_count = values.get("nothing", 0) + values.get("excluded", 0)
 
+    def _compute_exception_count(self):
+        counts = dict(
+            self.env["billing.exception"]._read_group(
+                [("run_id", "in", self.ids), ("state", "=", "open")], ["run_id"], ["__count"]
+            )
+        )
+        for run in self:
+            run.exception_count = counts.get(run._origin, 0)
+
     @api.depends(
         "state",
+        "move_ids.billing_exception_ids.state",
         "move_ids.amount_total_signed",
         "move_ids.state",
         "move_ids.billing_approved_amount",
@@ -498,6 +512,7 @@ class BillingRun(models.Model):
             _logger.info("Billing run %s: a chunk is booked bill by bill: %s", self.name, error)
             for group in [group for group in groups if not self._book_group_alone(group, lines)]:
                 self._keep_due(group, lines)
+        self._check_bills(self._get_drafts_of(locked))
 
     def _book_groups(self, groups, lines):
         """Book ``groups`` in one savepoint; a lost race is told to Odoo, which retries."""
@@ -551,8 +566,98 @@ class BillingRun(models.Model):
         """Write the outcome of one contract on its run line."""
         lines.filtered(lambda line: line.contract_id == contract).sudo().write(values)
 
+    def _get_drafts_of(self, contracts):
+        """The draft bills of this run for ``contracts``."""
+        return self.env["account.move"].search(
+            [
+                ("billing_run_id", "=", self.id),
+                ("billing_contract_ids", "in", contracts.ids),
+                ("state", "=", "draft"),
+            ]
+        )
+
+    # Check
+
+    def action_check(self):
+        """Check the draft bills again: what is corrected holds them no longer."""
+        for run in self:
+            run._check_state("generated", "approved")
+            drafts = run.move_ids.filtered(lambda move: move.state == "draft")
+            for ids in split_every(CHUNK_SIZE, drafts.ids):
+                run._check_bills(drafts.browse(ids))
+        return True
+
+    def _check_bills(self, moves):
+        """Check draft bills; returns those that an exception keeps from being posted now."""
+        if not moves:
+            return moves
+        doubtful = self.env["billing.exception"]._check_moves(moves).move_id
+        waiting = moves._get_billing_unapproved() & doubtful
+        return moves & (self._refresh_holds(moves) | waiting)
+
+    def _refresh_holds(self, moves):
+        """Show on the lines of ``moves`` which exceptions hold their bills.
+
+        :return: the draft bills that are held by a blocking exception
+        """
+        drafts = self._get_drafts_of(moves.billing_contract_ids)
+        exceptions = self.env["billing.exception"]._get_open(drafts, "blocking")
+        unapproved = drafts._get_billing_unapproved().billing_contract_ids
+        checks_by_contract = {}
+        for exception in exceptions:
+            for contract in exception.move_id.billing_contract_ids:
+                checks_by_contract.setdefault(contract, {})[exception.check_id.name] = True
+        lines_sudo = self.env["billing.run.line"].sudo().search(  # engine-owned records
+            [
+                ("run_id", "=", self.id),
+                ("contract_id", "in", drafts.billing_contract_ids.ids),
+                ("move_id", "!=", False),
+            ]
+        )
+        for line_sudo in lines_sudo:
+            if checks := checks_by_contract.get(line_sudo.contract_id):
+                reason = self.env._("Held by: %s.", ", ".join(checks))
+                line_sudo.write({"outcome": "held", "reason": reason})
+            elif line_sudo.outcome == "held" and line_sudo.contract_id not in unapproved:
+                line_sudo.write({"outcome": "billed", "reason": False})
+        return exceptions.move_id
+
+    def _hold_for_approval(self, moves):
+        """Say on the lines of ``moves`` that they wait for a second person."""
+        self.line_ids.filtered(
+            lambda line: line.contract_id in moves.billing_contract_ids
+        ).sudo().write(  # engine-owned records
+            {"outcome": "held", "reason": self.env._("Waits for the approval of a second person.")}
+        )
+
+    def _report_failures(self):
+        """What could not be billed becomes an exception; what was billed now is none any more."""
+        exceptions = self.env["billing.exception"]
+        lines = self.env["billing.run.line"]
+        failed = lines.search([("run_id", "=", self.id), ("outcome", "=", "failed")])
+        exceptions._report("failed", {line.contract_id: line.reason for line in failed}, self)
+        open_sudo = exceptions.sudo().search(  # engine-owned records
+            [
+                ("check_id.code", "=", "failed"),
+                ("company_id", "=", self.company_id.id),
+                ("state", "=", "open"),
+            ]
+        )
+        billed = lines.search(
+            [
+                ("run_id", "=", self.id),
+                ("contract_id", "in", open_sudo.contract_id.ids),
+                ("outcome", "!=", "failed"),
+                ("move_id", "!=", False),
+            ]
+        ).contract_id
+        open_sudo.filtered(lambda exception: exception.contract_id in billed)._close(
+            self.env._("Billed by run %s.", self.name)
+        )
+
     def _finish_generation(self):
         """Show what was made. A run that made nothing is over."""
+        self._report_failures()
         run_sudo = self.sudo()  # protected fields
         run_sudo.state = "generated"
         self._update_totals()
@@ -564,6 +669,8 @@ class BillingRun(models.Model):
     def action_approve(self):
         """Release the draft bills for posting.
 
+        Warnings of bills that need the approval are decided with it: the approver waives them.
+
         :raises UserError: a bill needs a second person, and the user prepared the run
         """
         for run in self:
@@ -574,6 +681,10 @@ class BillingRun(models.Model):
                 run._check_approver(moves)
             for move_sudo in moves.sudo():  # protected field
                 move_sudo.billing_approved_amount = move_sudo.amount_total_signed
+            self.env["billing.exception"]._get_open(moves, "warning")._close(
+                self.env._("Approved with run %s.", run.name), state="waived", user=self.env.user
+            )
+            run._refresh_holds(moves)
             run.sudo().write(  # protected fields
                 {
                     "state": "approved",
@@ -588,8 +699,8 @@ class BillingRun(models.Model):
         if not self.env.user.has_group("customer_billing.group_billing_manager"):
             raise UserError(
                 self.env._(
-                    "Bills of this run are above %(limit)s and need the approval of a billing "
-                    "manager.",
+                    "Bills of this run are above %(limit)s or have open exceptions, and need the "
+                    "approval of a billing manager.",
                     limit=self.company_currency_id.format(self.company_id.billing_approval_amount),
                 )
             )
@@ -600,8 +711,9 @@ class BillingRun(models.Model):
         ):
             raise UserError(
                 self.env._(
-                    "You prepared this run. Bills above %(limit)s must be approved by another "
-                    "billing manager. (Settings › Billing turns the approval off.)",
+                    "You prepared this run. Bills above %(limit)s or with open exceptions must "
+                    "be approved by another billing manager. (Settings › Billing turns the "
+                    "approval off.)",
                     limit=self.company_currency_id.format(self.company_id.billing_approval_amount),
                 )
             )
@@ -618,10 +730,17 @@ class BillingRun(models.Model):
         return True
 
     def _post_moves(self, moves):
-        """Post ``moves`` in short batches; when a batch fails, one by one."""
-        moves = moves.filtered(lambda move: move.state == "draft")
+        """Check ``moves`` and post them in short batches; when a batch fails, one by one."""
+        moves = moves.filtered(lambda move: move.state == "draft").with_context(
+            billing_checked=CHECKED
+        )
         for ids in split_every(POST_SIZE, moves.sorted("id").ids):
             batch = moves.browse(ids)
+            held = self._check_bills(batch)
+            self._hold_for_approval(held._get_billing_unapproved())
+            batch -= held
+            if not batch:
+                continue
             try:
                 with self.env.cr.savepoint():
                     batch.with_context(tracking_disable=True)._post(soft=False)
@@ -941,13 +1060,10 @@ class BillingRun(models.Model):
 
     def _finish_nightly(self):
         """What needs no approval is posted; the rest waits for a person."""
-        held = self._get_moves_to_approve()
-        self.line_ids.filtered(
-            lambda line: line.contract_id in held.billing_contract_ids
-        ).sudo().write(
-            {"outcome": "held", "reason": self.env._("Waits for the approval of a second person.")}
-        )
-        if not held:
+        waiting = self._get_moves_to_approve()
+        self._hold_for_approval(waiting)
+        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
+        if not waiting | self._refresh_holds(drafts):
             self._finish_posting()
         if self._get_policy() == "send":
             self.move_ids.filtered(lambda move: move.state == "posted")._queue_delivery()
@@ -972,6 +1088,15 @@ class BillingRun(models.Model):
         )
         action["domain"] = [("billing_run_id", "in", self.ids)]
         action["context"] = {"create": False}
+        return action
+
+    def action_view_exceptions(self):
+        """Open the exceptions of this run."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.billing_exception_action"
+        )
+        action["domain"] = [("run_id", "in", self.ids)]
+        action["context"] = {"search_default_open": 1}
         return action
 
     def action_view_lines(self):

@@ -2,6 +2,7 @@ from . import (
     test_amendment,
     test_contract,
     test_correction,
+    test_exception,
     test_hostile,
     test_portal,
     test_report,
