@@ -25,6 +25,7 @@
         "views/billing_charge_views.xml",
         "views/billing_exception_views.xml",
         "views/billing_check_views.xml",
+        "views/billing_health_views.xml",
         "views/billing_cause_views.xml",
         "views/billing_run_views.xml",
         "views/billing_run_line_views.xml",

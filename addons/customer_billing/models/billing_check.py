@@ -109,12 +109,15 @@ class BillingCheck(models.Model):
         """
         findings = {}
         self.env.flush_all()
+        # A set of its own: what one bill loads is loaded for all of them.
+        moves = self.env["account.move"].browse(moves.ids)
         for company, company_moves in moves.grouped("company_id").items():
             # sudo: what a check finds does not depend on who asks
             checks_sudo = self.sudo().with_company(company).with_context(
                 lang=company.sudo().partner_id.lang or self.env.lang
             )
-            moves_sudo = company_moves.with_env(checks_sudo.env)
+            moves_sudo = checks_sudo.env["account.move"].browse(company_moves.ids)
+            moves_sudo.invoice_line_ids.billing_charge_ids.fetch(["contract_line_id"])
             for check in checks_sudo._get_checks(company):
                 if check.severity == "off":
                     continue
@@ -457,7 +460,9 @@ class BillingCheck(models.Model):
     @api.model
     def _get_item_lines(self, move):
         """The lines of a bill that charge for something."""
-        return move.invoice_line_ids.filtered(lambda line: line.display_type == "product")
+        lines = move.invoice_line_ids
+        items = lines.filtered(lambda line: line.display_type == "product")
+        return items.with_prefetch(lines._prefetch_ids)  # load for all bills at once
 
     @api.model
     def _join(self, records):

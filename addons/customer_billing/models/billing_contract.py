@@ -26,7 +26,9 @@ class BillingContract(models.Model):
     _order = "date_start desc, id desc"
     _check_company_auto = True
     _rec_names_search = ["name", "client_ref", "partner_id.name"]
-    _billing_protected = frozenset(("state", "next_bill_date", "close_reason_id", "move_ids"))
+    _billing_protected = frozenset(
+        ("state", "next_bill_date", "close_reason_id", "move_ids", "last_sweep_date")
+    )
 
     name = fields.Char(
         string="Contract", required=True, readonly=True, copy=False, default=lambda self: self.env._("New")

@@ -343,6 +343,11 @@ class BillingContractLine(models.Model):
         ends = [day for day in (self.date_end, self.contract_id.date_end) if day]
         return min(ends) if ends else False
 
+    def _get_looked_at_from(self):
+        """The first day that a run looks at: the start of the period of ``recompute_from``."""
+        self.ensure_one()
+        return charging.slot_start(self._get_terms(), self.recompute_from or self.date_start)
+
     def _get_kernel_price(self):
         """The price of the line for the kernels; its own amount wins over the published one."""
         self.ensure_one()

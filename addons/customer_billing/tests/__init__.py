@@ -3,6 +3,7 @@ from . import (
     test_contract,
     test_correction,
     test_exception,
+    test_health,
     test_hostile,
     test_portal,
     test_report,
