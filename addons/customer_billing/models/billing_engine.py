@@ -157,7 +157,7 @@ class BillingEngine(models.AbstractModel):
         booked = defaultdict(dict)
         for line_id, slot_start, amount, revision, first, last in rows:
             booked[line_id][slot_start] = trace.to_booked(
-                first, last, Decimal(amount or 0), revision
+                first, last, money.to_decimal(amount or 0.0), revision
             )
         return booked
 

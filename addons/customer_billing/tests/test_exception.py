@@ -179,7 +179,7 @@ class TestException(BillingCommon):
         good = self.new_contract("2026-01-01")
         bad = self.new_contract("2026-01-01", partner_id=self.other_customer.id, officer_id=officer.id)
         run = self.bill("2026-01-01", good | bad)
-        line = run.line_ids.filtered(lambda l: l.contract_id == bad)
+        line = run.line_ids.filtered(lambda line: line.contract_id == bad)
         self.assertEqual((line.outcome, line.reason), ("held", "Held by: No e-mail address."))
         self.assertEqual((run.state, run.draft_count, run.posted_count), ("approved", 1, 1))
         exception = run.exception_ids
@@ -294,7 +294,7 @@ class TestException(BillingCommon):
         self.assertEqual((good.move_ids.state, bad.move_ids.state), ("posted", "draft"))
         run = bad.move_ids.billing_run_id
         self.assertEqual(run.state, "generated")
-        self.assertIn("Held by", run.line_ids.filtered(lambda l: l.contract_id == bad).reason)
+        self.assertIn("Held by", run.line_ids.filtered(lambda line: line.contract_id == bad).reason)
         self.other_customer.email = "two@customer.example"
         run.action_check()
         run.action_approve()
