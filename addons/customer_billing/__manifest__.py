@@ -27,6 +27,8 @@
         "views/billing_check_views.xml",
         "views/billing_health_views.xml",
         "views/billing_cause_views.xml",
+        "views/billing_meter_views.xml",
+        "views/billing_usage_views.xml",
         "views/billing_run_views.xml",
         "views/billing_run_line_views.xml",
         "views/billing_dispute_views.xml",

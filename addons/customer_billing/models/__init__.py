@@ -9,6 +9,8 @@ from . import (
     billing_contract_sweep,
     billing_contract_line,
     billing_contract_pause,
+    billing_meter,
+    billing_usage,
     billing_charge,
     billing_engine,
     billing_run,

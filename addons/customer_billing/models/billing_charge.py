@@ -1,4 +1,5 @@
 from datetime import date, timedelta
+from decimal import Decimal
 from fractions import Fraction
 
 from odoo import api, fields, models
@@ -104,6 +105,19 @@ class BillingCharge(models.Model):
         for charge in self:
             charge.explanation = "\n".join(charge._explain()) if charge.trace else False
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        charges = super().create(vals_list)
+        if usage := charges.filtered(lambda charge: charge.kind == "usage"):
+            self.env["billing.usage"]._claim(usage)
+        return charges
+
+    def write(self, vals):
+        result = super().write(vals)
+        if vals.get("state") == "void" and "usage" in self.mapped("kind"):
+            self.env["billing.usage"]._release(self)
+        return result
+
     @api.ondelete(at_uninstall=False)
     def _unlink_never(self):
         raise UserError(
@@ -136,8 +150,18 @@ class BillingCharge(models.Model):
         if "credit_of" in trace:
             return [self.env._("Credit of %s.", trace["credit_of"])]
         lines = [self._explain_price(trace)]
-        if self.kind == "recurring":
+        if self.kind == "usage":
+            lines.append(self._explain_usage(trace))
+        elif self.kind != "one_time":
             lines.append(self._explain_period(trace))
+        if self.kind == "minimum" and trace["served"]:
+            lines.append(
+                self.env._(
+                    "Usage of the period counts for %(covered)s: still due %(amount)s.",
+                    covered=self._format_amount(trace["covered_amount"]),
+                    amount=self._format_amount(trace["should_amount"]),
+                )
+            )
         if float(trace["booked_amount"]):
             lines.append(
                 self.env._(
@@ -205,7 +229,9 @@ class BillingCharge(models.Model):
             "period_days": trace["period_days"],
             "factor": trace["factor"],
             "full": self._format_amount(trace["full_amount"]),
-            "amount": self._format_amount(trace["should_amount"]),
+            "amount": self._format_amount(
+                Decimal(trace["should_amount"]) + Decimal(trace.get("covered_amount", 0))
+            ),
         }
         if not served:
             return self.env._("No day of %(period)s is charged.", **values)
@@ -218,6 +244,23 @@ class BillingCharge(models.Model):
         return self.env._(
             "Share %(factor)s of %(period)s (%(served)s): %(full)s × %(factor)s = %(amount)s",
             **values,
+        )
+
+    def _explain_usage(self, trace):
+        """What the meter counted, and from how many records."""
+        served = ", ".join(
+            self._format_span(date.fromisoformat(start), date.fromisoformat(end) - DAY)
+            for start, end in trace["served"]
+        )
+        if not served:
+            return self.env._("No day of the period is charged.")
+        meter = self.contract_line_id.meter_id.sudo()  # sudo: shown to whoever sees the charge
+        return self.env._(
+            "%(meter)s: %(quantity)s from %(count)s records, %(served)s",
+            meter=meter.name,
+            quantity=meter._format_quantity(trace["quantity"]),
+            count=trace["records"],
+            served=served,
         )
 
     def _format_amount(self, value, exact=False):

@@ -167,6 +167,7 @@ class BillingContract(models.Model):
     close_reason_id = fields.Many2one("billing.close.reason", readonly=True, copy=False)
     renewal = fields.Selection(related="plan_id.renewal")
     bill_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
+    usage_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
     charge_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
     active = fields.Boolean(default=True)
 
@@ -257,7 +258,13 @@ class BillingContract(models.Model):
                 [("contract_id", "in", self.ids)], ["contract_id"], ["__count"]
             )
         )
+        usage = dict(
+            self.env["billing.usage"]._read_group(
+                [("contract_id", "in", self.ids)], ["contract_id"], ["__count"]
+            )
+        )
         for contract in self:
+            contract.usage_count = usage.get(contract, 0)
             contract.bill_count = moves.get(contract, 0)
             contract.charge_count = charges.get(contract, 0)
 
@@ -496,6 +503,16 @@ class BillingContract(models.Model):
         )
         action["domain"] = [("contract_id", "in", self.ids)]
         action["context"] = {"create": False}
+        return action
+
+    def action_view_usage(self):
+        """Open the usage records of these contracts."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing.billing_usage_action"
+        )
+        action["domain"] = [("contract_id", "in", self.ids)]
+        lines = self.line_ids.filtered(lambda line: line.charge_type == "usage" and line.is_current)
+        action["context"] = {"default_contract_line_id": lines[:1].id}
         return action
 
     def action_bill_now(self):

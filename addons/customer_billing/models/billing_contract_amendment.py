@@ -7,7 +7,7 @@ DAY = timedelta(days=1)
 # What an amendment may change of a line; everything else follows the line it replaces.
 AMENDABLE_FIELDS = frozenset(
     ("product_id", "name", "quantity", "price_id", "price_unit", "discount", "tax_ids",
-     "charge_type", "date_end")
+     "charge_type", "date_end", "meter_id", "max_slots")
 )  # fmt: skip
 
 
@@ -92,11 +92,11 @@ class BillingContract(models.Model):
             )
 
     def _add_plan_changes(self, changes, date):
-        """A change of plan replaces every recurring line that still runs."""
+        """A change of plan replaces every line by period that still runs."""
         named = {change.get("line_id") for change in changes}
         running = self.line_ids.filtered(
-            lambda line: line.charge_type == "recurring"
-            and (not line.date_end or line.date_end >= max(date, line.date_start))
+            lambda line: line.charge_type != "one_time"
+            and (not line._get_last_day() or line._get_last_day() >= max(date, line.date_start))
         )
         return changes + [{"line_id": line.id} for line in running if line.id not in named]
 
@@ -109,7 +109,7 @@ class BillingContract(models.Model):
             new = lines_sudo.create({**change, "contract_id": self.id, "date_start": date})
             new._freeze()
             return self.env._("added %(line)s, %(terms)s", line=new.name, terms=new._get_terms_text())
-        if line not in self.line_ids or (line.date_end and line.date_end < date):
+        if line not in self.line_ids or (line._get_last_day() and line._get_last_day() < date):
             raise UserError(
                 self.env._("Line %s is not one of the current lines of this contract.", line.id)
             )
@@ -121,6 +121,8 @@ class BillingContract(models.Model):
                 line_sudo[name], line_sudo)
             for name in AMENDABLE_FIELDS
         }  # fmt: skip
+        if line.max_slots and "max_slots" not in change:
+            new_values["max_slots"] = line._get_slots_left(start)
         line_sudo.date_end = start - DAY
         if end:
             return self.env._("ended %(line)s", line=line.name)
@@ -141,6 +143,8 @@ class BillingContract(models.Model):
             }
         )
         new._freeze()
+        if line.charge_type == "usage":
+            self.env["billing.usage"]._move_to(new, line)
         return self.env._(
             "%(line)s: %(old)s → %(new)s", line=new.name, old=old_text, new=new._get_terms_text()
         )

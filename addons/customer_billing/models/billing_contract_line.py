@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -9,7 +10,7 @@ from ..tools import charging, money
 FROZEN_FIELDS = frozenset(
     (
         "contract_id", "product_id", "charge_type", "price_id", "price_unit", "quantity",
-        "discount", "date_start", "date_end", "plan_id",
+        "discount", "date_start", "date_end", "plan_id", "meter_id", "max_slots",
     )
 )  # fmt: skip
 
@@ -60,10 +61,31 @@ class BillingContractLine(models.Model):
         required=True,
     )
     charge_type = fields.Selection(
-        [("recurring", "Recurring"), ("one_time", "Once")],
+        [
+            ("recurring", "Recurring"),
+            ("usage", "Usage"),
+            ("one_time", "Once"),
+            ("minimum", "Minimum commitment"),
+        ],
         string="Charged",
         default="recurring",
         required=True,
+        help="Usage is charged after each period by what the meter counted. A minimum "
+        "commitment charges, after each period, what all usage lines of the contract together "
+        "fall short of it.",
+    )
+    meter_id = fields.Many2one(
+        "billing.meter",
+        index="btree_not_null",
+        check_company=True,
+        ondelete="restrict",
+        help="What counts the quantity of this line.",
+    )
+    max_slots = fields.Integer(
+        string="Number of Periods",
+        aggregator=None,
+        help="The line ends after this many charged periods, as a coupon does; a partial first "
+        "period counts, a fully paused one does not. 0: no limit.",
     )
     price_id = fields.Many2one(
         "billing.price",
@@ -135,6 +157,9 @@ class BillingContractLine(models.Model):
     _date_order = models.Constraint(
         "CHECK (date_end IS NULL OR date_end >= date_start - 1)",
         "The last day of a line cannot be before its first.",
+    )
+    _max_slots_range = models.Constraint(
+        "CHECK (max_slots >= 0)", "The number of periods of a line is 0 (no limit) or more."
     )
     _discount_range = models.Constraint(
         "CHECK (discount >= 0 AND discount <= 100)", "A discount is between 0 and 100 %."
@@ -224,9 +249,12 @@ class BillingContractLine(models.Model):
                 else 0.0
             )
 
-    @api.depends("price_unit", "quantity", "discount", "price_id")
+    @api.depends("price_unit", "quantity", "discount", "price_id", "charge_type")
     def _compute_price_subtotal(self):
         for line in self:
+            if line.charge_type == "usage":
+                line.price_subtotal = 0.0  # known after the period
+                continue
             try:
                 gross, _steps = charging.pricing.evaluate(
                     line._get_kernel_price(), money.to_decimal(line.quantity)
@@ -273,6 +301,18 @@ class BillingContractLine(models.Model):
                     self.env._("%(name)s: %(reason)s", name=line.name, reason=error)
                 ) from error
 
+    @api.constrains("charge_type", "meter_id", "price_unit", "discount", "quantity", "price_id")
+    def _check_metered(self):
+        for line in self:
+            if (line.charge_type == "usage") != bool(line.meter_id):
+                raise ValidationError(
+                    self.env._("%s: a usage line needs a meter, other lines have none.", line.name)
+                )
+            if line.charge_type == "minimum" and line.price_subtotal < 0:
+                raise ValidationError(
+                    self.env._("%s: a minimum commitment cannot be below zero.", line.name)
+                )
+
     @api.model_create_multi
     def create(self, vals_list):
         lines = super().create(vals_list)
@@ -310,7 +350,7 @@ class BillingContractLine(models.Model):
         """
         self.ensure_one()
         date = max(date, self.date_start)
-        if self.charge_type == "recurring" and self.plan_id.proration == "none":
+        if self.charge_type != "one_time" and self.plan_id.proration == "none":
             terms = self._get_terms()
             slot = next(charging.line_slots(terms, charging.slot_start(terms, date)), None)
             if slot and slot.start < date:
@@ -321,6 +361,8 @@ class BillingContractLine(models.Model):
         """Quantity, price and discount in short."""
         self.ensure_one()
         text = f"{self.quantity:g} × {self.currency_id.format(self.price_unit)}"
+        if self.charge_type == "usage":
+            text = f"{self.meter_id.name} × {self.currency_id.format(self.price_unit)}"
         if self.discount:
             text += f" − {self.discount:g} %"
         return text
@@ -340,6 +382,13 @@ class BillingContractLine(models.Model):
     def _get_last_day(self):
         """The last day of the line, that of its contract included; False if open-ended."""
         self.ensure_one()
+        if self.max_slots and self.date_start:
+            end = self._get_terms().end
+            return end and end - timedelta(days=1) or False
+        return self._get_dated_end()
+
+    def _get_dated_end(self):
+        """The last day by the dates of the line and of its contract; False if open-ended."""
         ends = [day for day in (self.date_end, self.contract_id.date_end) if day]
         return min(ends) if ends else False
 
@@ -366,14 +415,14 @@ class BillingContractLine(models.Model):
         self.ensure_one()
         contract = self.contract_id
         plan = self.plan_id or contract.plan_id
-        last_day = self._get_last_day()
+        last_day = self._get_dated_end()
         holes = [
             (pause.date_from, pause.date_to and pause.date_to + timedelta(days=1) or None)
             for pause in contract.pause_ids
         ]
         if contract.billed_through:
             holes.append((contract.date_start, contract.billed_through + timedelta(days=1)))
-        return charging.Terms(
+        terms = charging.Terms(
             kind=self.charge_type,
             cycle=plan._get_cycle(),
             timing=plan.timing,
@@ -390,4 +439,30 @@ class BillingContractLine(models.Model):
             ),
             rounding=money.to_decimal(contract.currency_id.rounding),
             contract_end=contract.date_end and contract.date_end + timedelta(days=1) or None,
+            aggregation=self.meter_id.aggregation or "sum",
         )
+        if self.max_slots:
+            terms = replace(terms, end=charging.end_of_slots(terms, self.max_slots))
+        return terms
+
+    def _get_slots_left(self, date):
+        """How many of ``max_slots`` a line that takes over on ``date`` still has."""
+        self.ensure_one()
+        terms = self._get_terms()
+        first = charging.period_start(terms, date)
+        used = 0
+        for slot in charging.line_slots(terms):
+            if slot.start >= first:
+                break
+            used += bool(charging.served_days(terms, slot))
+        return self.max_slots - used
+
+    def _get_line_of_day(self, day):
+        """The line of the same chain of amendments whose days hold ``day``; empty if none."""
+        self.ensure_one()
+        line, followers = self, {after.previous_line_id: after for after in self.contract_id.line_ids}
+        while line and line.date_start > day:
+            line = line.previous_line_id
+        while line and (line.date_end and line.date_end < day):
+            line = followers.get(line, self.browse())
+        return line if line and line.date_start <= day else self.browse()

@@ -1,5 +1,5 @@
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -107,13 +107,23 @@ class BillingEngine(models.AbstractModel):
                 )
             except (UserError, ValueError, ArithmeticError) as error:
                 due.error = f"{line.name}: {error}"
+        self._align_metered(terms, from_days)
         booked = self._load_booked(from_days)
-        for line, line_terms in terms.items():
+        self._load_usage(terms, from_days, until)
+        covered = defaultdict(dict)
+        for line, line_terms in self._in_settling_order(terms):
             due = dues[line.contract_id]
+            line_terms = replace(line_terms, covered=covered[due.contract]) if (
+                line.charge_type == "minimum") else line_terms  # fmt: skip
             try:
                 found, following = charging.differences(
                     line_terms, booked.get(line.id, {}), from_days[line], until
                 )
+                if line.charge_type in charging.METERED:
+                    covered[due.contract] = charging.settle_minimum(
+                        covered[due.contract], line_terms, booked.get(line.id, {}),
+                        from_days[line], until,
+                    )  # fmt: skip
             except (ValueError, ArithmeticError) as error:
                 due.error = f"{line.name}: {error}"
                 continue
@@ -126,6 +136,48 @@ class BillingEngine(models.AbstractModel):
         for due in dues.values():
             due.items.sort(key=lambda item: (item.line.sequence, item.line.id, item.period_start))
         return list(dues.values())
+
+    @api.model
+    def _align_metered(self, terms, from_days):
+        """Let metered lines of contracts with a minimum be computed from the same period on.
+
+        The shortfall of a period needs all its usage, also of lines that ended inside it.
+        """
+        contracts = {line.contract_id for line in terms if line.charge_type == "minimum"}
+        starts = {}
+        for line, line_terms in terms.items():
+            contract = line.contract_id
+            if contract not in contracts or line.charge_type not in charging.METERED:
+                continue
+            if line_terms.end and from_days[line] >= line_terms.end:
+                continue  # billed to its end
+            start = charging.period_start(line_terms, from_days[line])
+            starts[contract] = min(start, starts.get(contract, start))
+        for line, line_terms in terms.items():
+            if line.charge_type in charging.METERED and line.contract_id in starts:
+                start = charging.slot_start(line_terms, starts[line.contract_id])
+                from_days[line] = min(from_days[line], start)
+
+    @api.model
+    def _in_settling_order(self, terms):
+        """Lines with their terms, minimum commitments last: they count what usage cost."""
+        return sorted(
+            terms.items(),
+            key=lambda item: (
+                item[0].charge_type == "minimum",
+                item[1].start if item[0].charge_type == "minimum" else date.min,
+            ),
+        )
+
+    @api.model
+    def _load_usage(self, terms, from_days, until):
+        """Put what the meters counted into the ``terms`` of usage lines, with one query."""
+        usage_lines = {
+            line: from_days[line] for line in terms if line.charge_type == "usage"
+        }
+        found = self.env["billing.usage"]._load_days(usage_lines, until)
+        for line in usage_lines:
+            terms[line] = replace(terms[line], days=tuple(found.get(line.id, ())))
 
     @api.model
     def _load_booked(self, from_days):
@@ -179,7 +231,9 @@ class BillingEngine(models.AbstractModel):
         inputs, should = difference.inputs, difference.entitlement
         quantity, discount = inputs.quantity, inputs.discount
         price = None
-        if inputs.price.model == "per_unit" and difference.amount == money.round_amount(
+        if line.charge_type == "usage":
+            quantity, price = self._get_usage_price(difference, rounding)
+        elif inputs.price.model == "per_unit" and difference.amount == money.round_amount(
             should.full_amount, rounding
         ):
             price = inputs.price.unit_amount
@@ -198,6 +252,24 @@ class BillingEngine(models.AbstractModel):
             bill_date=difference.bill_date,
             difference=difference,
         )
+
+    @api.model
+    def _get_usage_price(self, difference, rounding):
+        """Quantity and unit price of a bill line for usage: what was used, or used more or less
+        than charged before, at its price; (None, None) when only the amount can be shown."""
+        inputs = difference.inputs
+        change = difference.inputs.quantity - difference.booked_quantity
+        digits = self.env["decimal.precision"].precision_get("Product Unit")
+        price = inputs.price.unit_amount if change >= 0 else -inputs.price.unit_amount
+        quantity = abs(change)
+        amount = money.round_amount(quantity * price * (1 - inputs.discount / 100), rounding)
+        if (
+            inputs.price.model != "per_unit"
+            or amount != difference.amount
+            or round(quantity, digits) != quantity
+        ):
+            return None, None
+        return quantity, price
 
     @api.model
     def _make_pending_item(self, charge):
@@ -365,10 +437,14 @@ class BillingEngine(models.AbstractModel):
         lang = item.line.contract_id.invoice_partner_id.lang
         env = self.with_context(lang=lang).env
         name = item.line.name
-        if item.line.charge_type == "recurring":
+        if item.line.charge_type != "one_time":
             start = format_date(env, item.period_start)
             end = format_date(env, item.period_end)
             name += f"\n{start} – {end}" if start != end else f"\n{start}"
+        if item.line.charge_type == "usage":
+            name += "\n" + item.line.meter_id.with_context(lang=lang)._format_quantity(
+                item.difference.inputs.quantity if item.difference else item.charge.trace["quantity"]
+            )
         if item.difference and item.difference.revision or item.charge and item.charge.revision:
             name += "\n" + env._("Adjustment of an earlier bill")
         return name

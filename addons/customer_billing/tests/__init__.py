@@ -9,4 +9,5 @@ from . import (
     test_report,
     test_run,
     test_security,
+    test_usage,
 )

@@ -6,13 +6,15 @@ All spans are half-open ``[start, end)``; amounts are in the currency of the con
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from . import dates, money, pricing, proration, recurrence
+from . import dates, money, pricing, proration, recurrence, usage
 
 ONE_DAY = timedelta(days=1)
+METERED = ("usage", "minimum")  # always in arrears: the quantity is known at the end only
+Period = tuple[date, date]  # an undivided service period
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Inputs:
     """The frozen inputs of one slot's amount.
 
     ``quantity`` is in the unit of the price, ``discount`` a percentage (10 = 10 %).
+    The quantity of usage is the one input that stays open: late records change it.
     """
 
     price: pricing.Price
@@ -35,9 +38,13 @@ class Terms:
     ``holes`` are the days that are not charged: pauses, and what was charged elsewhere
     before migration. ``end`` is exclusive, None for an open-ended line.
     ``rounding`` is the smallest amount of the currency (0.01).
+
+    A usage line has what its meter counted in ``days``, sorted; ``aggregation`` says how days
+    come together. A minimum line has in ``covered`` what usage of the contract cost, by undivided
+    period: only the shortfall is charged.
     """
 
-    kind: str  # recurring | one_time
+    kind: str  # recurring | usage | one_time | minimum
     cycle: recurrence.Cycle
     timing: str  # advance | arrears
     lead_days: int
@@ -48,29 +55,37 @@ class Terms:
     inputs: Inputs
     rounding: Decimal
     contract_end: date | None = None  # exclusive
+    aggregation: str = "sum"  # see usage.aggregate
+    days: tuple[usage.DayUsage, ...] = ()
+    covered: Mapping[Period, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Booked:
     """What the ledger holds for one slot: the sum of its entries that count, the revision of
-    the latest and the days served by then, and the inputs frozen by the first."""
+    the latest with the quantity and the days served by then, and the inputs frozen by the
+    first."""
 
     slot: recurrence.Slot
     amount: Decimal
     revision: int
     inputs: Inputs
     served: tuple[tuple[date, date], ...] = ()
+    quantity: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """What one slot should cost, with everything needed to explain it."""
+    """What one slot should cost, with everything needed to explain it.
+
+    ``covered_amount`` is the part of a minimum commitment that usage has paid for."""
 
     amount: Decimal
     full_amount: Decimal  # unrounded price of the undivided period, after discount
     gross_amount: Decimal  # before discount
     served: tuple[tuple[date, date], ...]
     steps: tuple[pricing.Step, ...]
+    covered_amount: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,8 @@ class Difference:
     entitlement: Entitlement
     inputs: Inputs
     days: tuple[tuple[date, date], ...]  # what the entry is about: the days gained or lost
+    booked_quantity: Decimal = Decimal(0)
+    record_count: int = 0  # usage records behind the quantity
 
 
 def line_slots(terms: Terms, from_day: date | None = None) -> Iterator[recurrence.Slot]:
@@ -108,14 +125,16 @@ def line_slots(terms: Terms, from_day: date | None = None) -> Iterator[recurrenc
 def bill_date(terms: Terms, slot: recurrence.Slot) -> date:
     """The first day on which the slot may be billed. A one-time charge: its own day.
 
+    Usage and minimum commitments are charged in arrears whatever the timing of the plan.
     In arrears a line that ends while its contract goes on waits for the end of the period, so
     that it comes on the regular bill.
     """
     if terms.kind == "one_time":
         return slot.start
-    if terms.timing == "arrears":
+    timing = "arrears" if terms.kind in METERED else terms.timing
+    if timing == "arrears":
         slot = replace(slot, end=min(slot.period_end, terms.contract_end or date.max))
-    return recurrence.bill_date(slot, terms.timing, terms.lead_days)
+    return recurrence.bill_date(slot, timing, terms.lead_days)
 
 
 def slot_start(terms: Terms, day: date) -> date:
@@ -138,21 +157,91 @@ def entitlement(terms: Terms, slot: recurrence.Slot, inputs: Inputs) -> Entitlem
     Parts of a slot are round(full × F(end)) − round(full × F(start)), so that they add up
     to the full price to the cent.
     """
-    span_end = slot.end if terms.end is None else min(slot.end, terms.end)
-    span = [(slot.start, span_end)] if span_end > slot.start else []
-    served = tuple(dates.subtract(span, terms.holes))
+    served = served_days(terms, slot)
     gross, steps = pricing.evaluate(inputs.price, inputs.quantity)
     full = gross * (1 - inputs.discount / 100)
+    covered = Decimal(0)
     if not served:
         amount = Decimal(0)
-    elif terms.kind == "one_time":
+    elif terms.kind in ("one_time", "usage"):  # usage is what it is: no share of the period
         amount = money.round_amount(full, terms.rounding)
     else:
         parts = proration.parts(
             full, inputs.method, slot.period_start, slot.period_end, served, terms.rounding
         )
         amount = sum(parts, Decimal(0))
-    return Entitlement(amount, full, gross, served, steps)
+    if terms.kind == "minimum":
+        spent = terms.covered.get((slot.period_start, slot.period_end), Decimal(0))
+        covered = max(Decimal(0), min(amount, spent))
+        amount -= covered
+    return Entitlement(amount, full, gross, served, steps, covered)
+
+
+def served_days(terms: Terms, slot: recurrence.Slot) -> tuple[tuple[date, date], ...]:
+    """The days of the slot that are charged: those of the line without its holes."""
+    span_end = slot.end if terms.end is None else min(slot.end, terms.end)
+    span = [(slot.start, span_end)] if span_end > slot.start else []
+    return tuple(dates.subtract(span, terms.holes))
+
+
+def end_of_slots(terms: Terms, count: int) -> date | None:
+    """The day after the last of ``count`` slots of the line, the partial first one included.
+
+    Slots without a served day do not count, so that a coupon survives a pause. None (or the
+    line's own end) while the slots are not used up because the line is not served any more.
+    """
+    rest = min((start for start, end in terms.holes if end is None), default=date.max)
+    for slot in line_slots(terms):
+        if slot.start >= rest:
+            break
+        count -= bool(served_days(terms, slot))
+        if not count:
+            return slot.end
+    return terms.end
+
+
+def period_start(terms: Terms, day: date) -> date:
+    """The first day of the undivided period that holds ``day``."""
+    index = recurrence.index_of(terms.cycle, terms.anchor_start, day)
+    return recurrence.boundary(terms.cycle, terms.anchor_start, index)
+
+
+def settle_minimum(
+    covered: Mapping[Period, Decimal],
+    terms: Terms,
+    booked: Mapping[date, Booked],
+    from_day: date | None,
+    until: date,
+) -> dict[Period, Decimal]:
+    """What is left to count towards minimum commitments once ``terms`` has been computed.
+
+    Usage adds what its slots cost; a minimum takes what it was covered with, so that of several
+    minimum lines (one that replaces another, or side by side) together they charge what usage
+    falls short of their sum. Other lines change nothing.
+    """
+    left = dict(covered)
+    if terms.kind not in METERED:
+        return left
+    for slot in line_slots(terms, from_day):
+        if bill_date(terms, slot) > until:
+            break
+        should = entitlement(terms, slot, slot_inputs(terms, slot, booked.get(slot.start))[0])
+        change = should.amount if terms.kind == "usage" else -should.covered_amount
+        period = (slot.period_start, slot.period_end)
+        left[period] = left.get(period, Decimal(0)) + change
+    return left
+
+
+def slot_inputs(
+    terms: Terms, slot: recurrence.Slot, entry: Booked | None
+) -> tuple[Inputs, int]:
+    """The inputs of a slot: those frozen by its first entry, else those of the line; with the
+    quantity that was used, for usage, and the number of its records."""
+    inputs = entry.inputs if entry else terms.inputs
+    if terms.kind != "usage":
+        return inputs, 0
+    quantity, count = usage.of_days(terms.aggregation, terms.days, served_days(terms, slot))
+    return replace(inputs, quantity=quantity), count
 
 
 def differences(
@@ -187,7 +276,7 @@ def differences(
 def _difference(
     terms: Terms, slot: recurrence.Slot, entry: Booked | None
 ) -> Iterator[Difference]:
-    inputs = entry.inputs if entry else terms.inputs
+    inputs, record_count = slot_inputs(terms, slot, entry)
     should = entitlement(terms, slot, inputs)
     booked_amount = entry.amount if entry else Decimal(0)
     amount = should.amount - booked_amount
@@ -202,6 +291,8 @@ def _difference(
         entitlement=should,
         inputs=inputs,
         days=_days_about(should, entry) or ((slot.start, slot.end),),
+        booked_quantity=entry.quantity if entry else Decimal(0),
+        record_count=record_count,
     )
 
 

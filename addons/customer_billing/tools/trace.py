@@ -53,12 +53,15 @@ def from_difference(difference: charging.Difference) -> dict:
         "full_amount": str(should.full_amount),
         "should_amount": str(should.amount),
         "booked_amount": str(difference.booked_amount),
+        "covered_amount": str(should.covered_amount),
+        "records": difference.record_count,
         "amount": str(difference.amount),
     }
 
 
 def to_booked(first: dict, last: dict, amount: Decimal, revision: int) -> charging.Booked:
-    """The ledger entry of a slot: inputs frozen by its first charge, days served by its last."""
+    """The ledger entry of a slot: inputs frozen by its first charge, quantity and
+    days served by its last."""
     start, end = map(date.fromisoformat, first["slot"])
     period_start, period_end = map(date.fromisoformat, first["period"])
     return charging.Booked(
@@ -74,6 +77,7 @@ def to_booked(first: dict, last: dict, amount: Decimal, revision: int) -> chargi
         served=tuple(
             (date.fromisoformat(start), date.fromisoformat(end)) for start, end in last["served"]
         ),
+        quantity=Decimal(last["quantity"]),
     )
 
 

@@ -4,7 +4,7 @@ Timestamps are UTC; days are those of a time zone, so a record made late in the 
 the day that the customer saw. No result depends on the order of the records.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +33,47 @@ class Record:
     timestamp: datetime
     quantity: Decimal
     key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """What the records of one day (for 'unique': of one day and key) amount to by themselves.
+
+    Every method gives the same result on days as on their records, so a database may add up days.
+
+    :param quantity: the sum of the day's quantities, for 'max' the largest, for 'last' the latest
+    :param key: what 'unique' counts, else empty
+    :param count: number of records, for the explanation
+    """
+
+    day: date
+    quantity: Decimal
+    key: str = ""
+    count: int = 1
+
+
+def of_days(
+    method: Method, days: Sequence[DayUsage], intervals: Iterable[Interval]
+) -> tuple[Decimal, int]:
+    """Return the quantity of the days that lie in ``intervals``, and the number of its records.
+
+    :param days: sorted by day
+    :param intervals: half-open ranges of days that do not overlap, in any order
+    :raises ValueError: for an unknown method
+
+    >>> january = [DayUsage(date(2026, 1, day), Decimal(day)) for day in (1, 2, 31)]
+    >>> of_days('sum', january, [(date(2026, 1, 1), date(2026, 1, 31))])
+    (Decimal('3'), 2)
+    """
+    inside = []
+    for start, end in intervals:
+        first = bisect_left(days, start, key=_day)
+        inside += days[first : bisect_left(days, end, lo=first, key=_day)]
+    records = [
+        Record(datetime.combine(found.day, datetime.min.time()), found.quantity, found.key)
+        for found in inside
+    ]
+    return aggregate(method, records), sum(found.count for found in inside)
 
 
 def aggregate(method: Method, records: Iterable[Record]) -> Decimal:
@@ -120,6 +161,10 @@ def _local_day(timestamp: datetime, zone: ZoneInfo) -> date:
     if timestamp.tzinfo is not None:
         raise ValueError(f"{timestamp} carries a time zone: give UTC without one, as stored.")
     return timestamp.replace(tzinfo=timezone.utc).astimezone(zone).date()
+
+
+def _day(usage: DayUsage) -> date:
+    return usage.day
 
 
 def _sum(records: Sequence[Record]) -> Decimal:

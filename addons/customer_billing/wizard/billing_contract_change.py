@@ -71,6 +71,7 @@ class BillingContractChange(models.TransientModel):
                             "product_id": line.product_id.id,
                             "name": line.name,
                             "charge_type": line.charge_type,
+                            "meter_id": line.meter_id.id,
                             "quantity": line.quantity,
                             "price_unit": line.price_unit,
                             "discount": line.discount,

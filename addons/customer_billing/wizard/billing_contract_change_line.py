@@ -25,6 +25,7 @@ class BillingContractChangeLine(models.TransientModel):
         default="recurring",
         required=True,
     )
+    meter_id = fields.Many2one("billing.meter")
     quantity = fields.Float(default=1.0, required=True, digits="Product Unit")
     price_unit = fields.Float(
         string="Unit Price",
@@ -70,5 +71,9 @@ class BillingContractChangeLine(models.TransientModel):
             if not line or self[name] != line[name]
         }
         if not line:
-            return {**values, "charge_type": self.charge_type}
+            return {
+                **values,
+                "charge_type": self.charge_type,
+                "meter_id": self.charge_type == "usage" and self.meter_id.id,
+            }
         return {**values, "line_id": line.id} if values else None
