@@ -1,5 +1,6 @@
 from . import (
     billing_protected_mixin,
+    billing_import_mixin,
     billing_plan,
     billing_price,
     billing_price_bracket,
@@ -11,6 +12,7 @@ from . import (
     billing_contract_pause,
     billing_meter,
     billing_usage,
+    billing_usage_batch,
     billing_charge,
     billing_engine,
     billing_run,

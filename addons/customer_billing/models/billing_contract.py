@@ -19,6 +19,7 @@ class BillingContract(models.Model):
     _description = "Billing Contract"
     _inherit = [
         "billing.protected.mixin",
+        "billing.import.mixin",
         "portal.mixin",
         "mail.thread",
         "mail.activity.mixin",
@@ -609,6 +610,7 @@ class BillingContract(models.Model):
                     ("contract_id.company_id", "=", company.id),
                     ("contract_id.state", "!=", "draft"),
                     "|",
+                    "|",
                     "&",
                     ("is_current", "=", False),
                     ("date_start", "<=", today),
@@ -617,6 +619,9 @@ class BillingContract(models.Model):
                     "|",
                     ("date_end", "<", today),
                     ("contract_id.date_end", "<", today),
+                    "&",
+                    ("max_slots", ">", 0),
+                    ("is_current", "=", True),
                 ]
             )
             lines._compute_is_current()
@@ -652,6 +657,16 @@ class BillingContract(models.Model):
                         user_id=(contract.officer_id or contract.user_id or self.env.user).id,
                     )
 
+    @api.model
+    def get_import_templates(self):
+        """The file to fill in for Odoo's import."""
+        return [
+            {
+                "label": self.env._("Import Template for Contracts"),
+                "template": "/customer_billing/static/xls/contract_import_template.xlsx",
+            }
+        ]
+
     # Merging of partners and mail
 
     def _mail_get_partner_fields(self, introspect_fields=False):
@@ -661,4 +676,4 @@ class BillingContract(models.Model):
         """The lines to show to the customer: those that run or will run."""
         self.ensure_one()
         today = self._get_today()
-        return self.line_ids.filtered(lambda l: not l.date_end or l.date_end >= today)
+        return self.line_ids.filtered(lambda l: not l._get_last_day() or l._get_last_day() >= today)

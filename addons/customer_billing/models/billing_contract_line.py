@@ -230,7 +230,7 @@ class BillingContractLine(models.Model):
             if not line.plan_id or not line.date_start:
                 line.date_start = line.contract_id.date_start
 
-    @api.depends("date_start", "date_end", "contract_id.date_end", "contract_id.state")
+    @api.depends("date_start", "date_end", "max_slots", "contract_id.date_end", "contract_id.state")
     def _compute_is_current(self):
         today = fields.Date.context_today(self)
         for line in self:
@@ -382,7 +382,8 @@ class BillingContractLine(models.Model):
     def _get_last_day(self):
         """The last day of the line, that of its contract included; False if open-ended."""
         self.ensure_one()
-        if self.max_slots and self.date_start:
+        contract = self.contract_id
+        if self.max_slots and self.date_start and contract.date_start and contract.plan_id:
             end = self._get_terms().end
             return end and end - timedelta(days=1) or False
         return self._get_dated_end()

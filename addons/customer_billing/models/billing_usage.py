@@ -25,7 +25,7 @@ class BillingUsage(models.Model):
 
     _name = "billing.usage"
     _description = "Usage"
-    _inherit = ["billing.protected.mixin"]
+    _inherit = ["billing.protected.mixin", "billing.import.mixin"]
     _order = "timestamp desc, id desc"
     _check_company_auto = True
     _billing_protected = frozenset(("charge_id",))
@@ -269,15 +269,14 @@ class BillingUsage(models.Model):
 
     @api.model
     def _route_vals(self, vals):
-        timestamp = fields.Datetime.to_datetime(vals.get("timestamp"))
-        if not timestamp:
-            return vals
+        timestamp = fields.Datetime.to_datetime(vals.get("timestamp")) or fields.Datetime.now()
+        vals = {**vals, "timestamp": timestamp}
         if line_id := vals.get("contract_line_id"):
             line = self.env["billing.contract.line"].browse(line_id)
             day = self._get_local_day(line.contract_id.company_id, timestamp)
             return {**vals, "contract_line_id": (line._get_line_of_day(day) or line).id}
         if not vals.get("contract_id") or not vals.get("meter_id"):
-            return vals
+            raise UserError(self.env._("Name the contract and the meter, or the contract line."))
         contract = self.env["billing.contract"].browse(vals["contract_id"])
         meter = self.env["billing.meter"].browse(vals["meter_id"])
         line = self._find_line(contract, meter, timestamp)

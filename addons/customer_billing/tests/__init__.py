@@ -10,4 +10,5 @@ from . import (
     test_run,
     test_security,
     test_usage,
+    test_usage_import,
 )

@@ -171,6 +171,18 @@ class TestUsage(UsageCommon):
             self.use(contract, "2026-01-19 10:00:00", 99)
         self.assertEqual(self.booked(contract, "minimum")[1], ("2026-01-01", 1, -19.8))
 
+    @freeze_time("2026-02-10")
+    def test_invariant_6_amending_charged_usage_bills_the_difference_of_price(self):
+        contract = self.new_metered()
+        self.use(contract, "2026-01-03 10:00:00", 100)
+        record = self.use(contract, "2026-01-18 10:00:00", 100)
+        self.bill("2026-02-01", contract)
+        line = contract.line_ids
+        contract.action_amend({"lines": [{"line_id": line.id, "price_unit": 0.2}]}, "2026-01-16")
+        pending = contract.charge_ids.filtered(lambda charge: charge.state == "pending")
+        self.assertEqual(sorted(pending.mapped("amount")), [-10.0, 20.0])
+        self.assertEqual(record.charge_id, pending.filtered(lambda charge: charge.amount > 0))
+
     def test_closing_prorates_the_minimum(self):
         contract = self.new_metered(lines=[{"charge_type": "minimum", "price_unit": 62}])
         self.use(contract, "2026-01-03 10:00:00", 100)

@@ -70,7 +70,7 @@ def of_days(
         first = bisect_left(days, start, key=_day)
         inside += days[first : bisect_left(days, end, lo=first, key=_day)]
     records = [
-        Record(datetime.combine(found.day, datetime.min.time()), found.quantity, found.key)
+        Record(datetime.fromordinal(found.day.toordinal()), found.quantity, found.key)
         for found in inside
     ]
     return aggregate(method, records), sum(found.count for found in inside)
