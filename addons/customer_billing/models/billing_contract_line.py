@@ -76,6 +76,10 @@ class BillingContractLine(models.Model):
     )
     meter_id = fields.Many2one(
         "billing.meter",
+        compute="_compute_meter_id",
+        store=True,
+        readonly=False,
+        precompute=True,
         index="btree_not_null",
         check_company=True,
         ondelete="restrict",
@@ -174,6 +178,11 @@ class BillingContractLine(models.Model):
             if lang := line.contract_id.partner_id.lang:
                 product = product.with_context(lang=lang)
             line.name = product.name
+
+    @api.depends("charge_type")
+    def _compute_meter_id(self):
+        for line in self:
+            line.meter_id = line.meter_id if line.charge_type == "usage" else False
 
     @api.depends("product_id", "contract_id.currency_id", "date_start")
     def _compute_price_id(self):

@@ -85,7 +85,7 @@ class BillingUsage(models.Model):
         "billing.usage",
         string="Reverses",
         copy=False,
-        ondelete="restrict",
+        ondelete="cascade",
         help="The record that this one takes back; neither counts.",
     )
     reversal_ids = fields.One2many("billing.usage", "reversed_id", string="Reversed By")

@@ -210,6 +210,11 @@ class TestUsage(UsageCommon):
         contract = self.new_metered()
         with self.assertRaisesRegex(ValidationError, "not a day of"):
             self.use(contract, "2025-12-31 10:00:00", 1)
+        draft = self.new_metered(activate=False)
+        self.use(draft, "2026-01-03 10:00:00", 1).action_reverse()
+        draft.line_ids.charge_type = "recurring"
+        self.assertFalse(draft.line_ids.meter_id)
+        draft.unlink()
         with self.assertRaisesRegex(UserError, "counts for contract"):
             self.meter.aggregation = "max"
 
