@@ -118,28 +118,39 @@ class BillingCheck(models.Model):
             )
             moves_sudo = checks_sudo.env["account.move"].browse(company_moves.ids)
             moves_sudo.invoice_line_ids.billing_charge_ids.fetch(["contract_line_id"])
-            for check in checks_sudo._get_checks(company):
-                if check.severity == "off":
-                    continue
-                for move, message in check._run_check(moves_sudo).items():
+            checks_sudo = checks_sudo._get_checks(company).filtered(lambda c: c.severity != "off")
+            for check, found in checks_sudo._run_together(moves_sudo).items():
+                for move, message in found.items():
                     findings[move.with_env(self.env), check.with_env(self.env)] = message
         return findings
 
-    def _run_check(self, moves):
-        """Do one check. A check that breaks has not been passed, and stops nobody."""
-        self.ensure_one()
-        method = self._get_method()
-        if not method:
-            return {}
+    def _run_together(self, moves):
+        """Do these checks; when one breaks, each by itself."""
         try:
             with self.env.cr.savepoint(flush=False):
-                return method(moves, {"parameter": self.parameter, "count": self.count})
+                return {check: check._call_method(moves) for check in self}
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:  # a broken check must not stop the others
+            _logger.info("Checks are done one by one: %s", error)
+            return {check: check._run_alone(moves) for check in self}
+
+    def _run_alone(self, moves):
+        """Do one check. A check that breaks has not been passed, and stops nobody."""
+        try:
+            with self.env.cr.savepoint(flush=False):
+                return self._call_method(moves)
         except (OperationalError, ConcurrencyError):
             raise
         except Exception as error:
             _logger.exception("The check %s could not be done", self.code)
             message = self.env._("This check could not be done: %s", error)
             return dict.fromkeys(moves, message)
+
+    def _call_method(self, moves):
+        method = self._get_method()
+        params = {"parameter": self.parameter, "count": self.count}
+        return method(moves, params) if method else {}
 
     # Checks: ``moves`` are bills of one company, as superuser; return {move: message}
 

@@ -350,3 +350,9 @@ class TestException(BillingCommon):
         self.assertFalse(
             self.env["billing.exception"].with_user(outsider).search([("id", "=", exception.id)])
         )
+
+    def test_views_open_for_every_role(self):
+        for role in ("officer", "manager", "auditor", "collector", "sales"):
+            model = self.env["billing.exception"].with_user(self.new_staff(role, login=f"view_{role}"))
+            views = [(False, name) for name in ("list", "kanban", "form", "pivot", "graph", "search")]
+            self.assertEqual(len(model.get_views(views)["views"]), 6)
