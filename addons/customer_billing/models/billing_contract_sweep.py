@@ -99,9 +99,10 @@ class BillingContract(models.Model):
     def _describe_drift(self, items):
         """The periods and amounts that no run would have found, as a sentence."""
         self.ensure_one()
-        return self.env._("No run would have billed: ") + "; ".join(
+        texts = [
             f"{item.line.name}, {format_date(self.env, item.period_start)} – "
             f"{format_date(self.env, item.period_end)}: "
             f"{self.currency_id.format(float(item.amount))}"
             for item in items
-        )
+        ]
+        return self.env._("No run would have billed: %s.", "; ".join(texts))
