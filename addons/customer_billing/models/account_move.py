@@ -73,6 +73,7 @@ class AccountMove(models.Model):
         string="Sent On", readonly=True, copy=False, groups="base.group_user"
     )
     billing_delivery_tries = fields.Integer(
+        string="Delivery Attempts",
         readonly=True, copy=False, aggregator=None, groups="base.group_user"
     )
     billing_dispute_ids = fields.One2many("billing.dispute", "move_id", string="Disputes")
@@ -288,6 +289,20 @@ class AccountMove(models.Model):
             )
             return self.env.ref(xmlid)
         return super()._get_mail_template()
+
+    def _get_invoice_pdf_proforma(self):
+        """A posted bill of a contract is a bill, also before its PDF was first sent."""
+        self.ensure_one()
+        if self.state != "posted" or not self.billing_contract_ids:
+            return super()._get_invoice_pdf_proforma()
+        reports = self.env["ir.actions.report"]
+        content, report_type = reports._pre_render_qweb_pdf("account.account_invoices", self.ids)
+        documents = reports._get_splitted_report("account.account_invoices", content, report_type)
+        return {
+            "filename": self._get_invoice_report_filename(),
+            "filetype": "pdf",
+            "content": documents[self.id],
+        }
 
     # Delivery
 

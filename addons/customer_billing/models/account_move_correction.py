@@ -9,6 +9,7 @@ class AccountMove(models.Model):
     _inherit = "account.move"
 
     billing_correction = fields.Boolean(
+        string="Correction of a Bill",
         readonly=True,
         copy=False,
         help="A credit note or a modified copy of a bill: its amounts may be edited, and the "

@@ -310,8 +310,8 @@ class BillingContract(models.Model):
                         raise UserError(
                             self.env._(
                                 "%(contract)s is active: its %(field)s is what past and future "
-                                "periods are cut by and cannot change. End this contract and "
-                                "start another one.",
+                                "periods are cut by and cannot change here. Use “Amend…” for another "
+                                "plan; for the rest, close this contract and start another one.",
                                 contract=contract.name,
                                 field=field.get_description(self.env, ["string"])["string"],
                             )
@@ -625,6 +625,7 @@ class BillingContract(models.Model):
                 ]
             )
             lines._compute_is_current()
+            lines.contract_id._follow_plan()
             self._renew_due(company, today)
 
     @api.model

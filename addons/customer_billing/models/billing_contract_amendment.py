@@ -36,10 +36,11 @@ class BillingContract(models.Model):
         changes = list(values.get("lines") or [])
         if plan_id := values.get("plan_id"):
             changes = self._add_plan_changes(changes, date)
-            self.sudo().plan_id = plan_id  # frozen for people, changed by amendments
-        summary = [self._amend_line(dict(change), date) for change in changes]
+        plan = self.env["billing.plan"].browse(plan_id) or self.plan_id
+        summary = [self._amend_line(dict(change), date, plan) for change in changes]
         self.invalidate_recordset(["line_ids"])
         self._touch(date - DAY, wait=True)
+        self._follow_plan()
         pending = self.charge_ids.filtered(lambda charge: charge.state == "pending")
         if values.get("bill_now"):
             pending._bill_now()
@@ -100,14 +101,23 @@ class BillingContract(models.Model):
         )
         return changes + [{"line_id": line.id} for line in running if line.id not in named]
 
-    def _amend_line(self, change, date):
+    def _follow_plan(self):
+        """A contract is on the plan that its current recurring lines are billed by."""
+        for contract in self.sudo():  # frozen for people, changed by amendments
+            plans = contract.line_ids.filtered(
+                lambda line: line.is_current and line.charge_type == "recurring"
+            ).plan_id
+            if len(plans) == 1 and plans != contract.plan_id:
+                contract.plan_id = plans
+
+    def _amend_line(self, change, date, plan):
         """Apply one change; returns it in words."""
         line = self.env["billing.contract.line"].browse(change.pop("line_id", False) or ())
         end = change.pop("end", False)
         lines_sudo = self.env["billing.contract.line"].sudo()  # frozen for people
         if not line:
             new = lines_sudo.create({**change, "contract_id": self.id, "date_start": date})
-            new._freeze()
+            new._freeze(plan)
             return self.env._("added %(line)s, %(terms)s", line=new.name, terms=new._get_terms_text())
         if line not in self.line_ids or (line._get_last_day() and line._get_last_day() < date):
             raise UserError(
@@ -142,7 +152,7 @@ class BillingContract(models.Model):
                 "previous_line_id": line.id,
             }
         )
-        new._freeze()
+        new._freeze(plan)
         if line.charge_type == "usage":
             self.env["billing.usage"]._move_to(new, line)
         return self.env._(
@@ -188,9 +198,10 @@ class BillingContract(models.Model):
         rows = self.env["billing.contract.simulation"]
         rows.search([("create_uid", "=", self.env.uid), ("change_id", "=", False)]).unlink()
         rows.create(self.simulate(fields.Date.add(today, months=12)))
+        title = self.env._("Next Twelve Months")
         return {
             "type": "ir.actions.act_window",
-            "name": self.env._("Next Twelve Months"),
+            "name": title,
             "res_model": "billing.contract.simulation",
             "view_mode": "pivot,list,graph",
             "domain": [("create_uid", "=", self.env.uid), ("change_id", "=", False)],

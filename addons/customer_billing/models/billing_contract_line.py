@@ -67,7 +67,7 @@ class BillingContractLine(models.Model):
             ("one_time", "Once"),
             ("minimum", "Minimum commitment"),
         ],
-        string="Charged",
+        string="Charge Type",
         default="recurring",
         required=True,
         help="Usage is charged after each period by what the meter counted. A minimum "
@@ -378,12 +378,13 @@ class BillingContractLine(models.Model):
 
     # Kernel
 
-    def _freeze(self):
-        """Fix the plan of lines that start: later changes of the contract do not move them."""
+    def _freeze(self, plan=None):
+        """Fix the plan of lines that start (default: that of the contract): later changes of
+        the contract do not move them."""
         for line in self.sudo():  # engine-owned fields
             line.write(
                 {
-                    "plan_id": line.contract_id.plan_id.id,
+                    "plan_id": (plan or line.contract_id.plan_id).id,
                     "recompute_from": line.date_start,
                 }
             )

@@ -82,7 +82,7 @@ class BillingRun(models.Model):
     )
     job = fields.Selection(
         [("propose", "Proposing"), ("generate", "Making bills"), ("post", "Posting")],
-        string="Working",
+        string="Background Job",
         readonly=True,
         copy=False,
         index=True,
@@ -108,7 +108,7 @@ class BillingRun(models.Model):
         string="Total",
         help="With taxes, in the currency of the company at the rate of the bill date.",
     )
-    bill_count = fields.Integer(string="Bills to Make", readonly=True, copy=False)
+    bill_count = fields.Integer(string="Number of Bills", readonly=True, copy=False)
     prepared_by_id = fields.Many2one(
         "res.users", string="Prepared By", readonly=True, copy=False
     )

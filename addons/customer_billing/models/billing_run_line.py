@@ -25,10 +25,10 @@ class BillingRunLine(models.Model):
     run_state = fields.Selection(related="run_id.state", string="Run Status")
     date = fields.Date(related="run_id.date", store=True)
     bill_number = fields.Integer(
-        string="Bill", aggregator=None, help="Contracts with the same number share a bill."
+        string="Bill Group", aggregator=None, help="Contracts with the same number share a bill."
     )
     amount = fields.Monetary(string="Untaxed")
-    amount_tax = fields.Monetary(string="Tax")
+    amount_tax = fields.Monetary(string="Tax Amount")
     outcome = fields.Selection(
         [
             ("proposed", "Proposed"),
@@ -42,7 +42,7 @@ class BillingRunLine(models.Model):
         index=True,
     )
     reason = fields.Char()
-    move_id = fields.Many2one("account.move", string="Bill Document", ondelete="set null", index="btree_not_null")
+    move_id = fields.Many2one("account.move", string="Bill", ondelete="set null", index="btree_not_null")
 
     _contract_unique = models.UniqueIndex(
         "(run_id, contract_id)", "A run has one line per contract."

@@ -56,6 +56,15 @@ class IrActionsReport(models.Model):
         """Whether wkhtmltopdf knows page headers, footers and several documents per call."""
         return _wkhtml().is_patched_qt
 
+    def _get_rendering_context(self, report, docids, data):
+        """The portal calls posted bills without a stored PDF "proforma"; those of contracts
+        are bills from their posting on."""
+        if self.env.context.get("proforma_invoice") and report.model == "account.move":
+            moves = self.env["account.move"].browse(docids)
+            if all(move.state == "posted" and move.billing_contract_ids for move in moves):
+                self = self.with_context(proforma_invoice=False)
+        return super()._get_rendering_context(report, docids, data)
+
     def _render_qweb_pdf_prepare_streams(self, report_ref, data, res_ids=None):
         distinct = set(res_ids or ())
         if len(distinct) < 2 or len(distinct) < len(res_ids) or self._is_wkhtmltopdf_patched():

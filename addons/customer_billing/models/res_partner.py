@@ -5,10 +5,10 @@ class ResPartner(models.Model):
     _inherit = "res.partner"
 
     billing_contract_ids = fields.One2many("billing.contract", "partner_id", string="Contracts")
-    billing_contract_count = fields.Integer(compute="_compute_billing_contract_count")
+    billing_contract_count = fields.Integer(string="Number of Contracts", compute="_compute_billing_contract_count")
     billing_consolidation = fields.Selection(
         [("contract", "One bill per contract"), ("customer", "One bill for all contracts")],
-        string="Bills",
+        string="Consolidation",
         company_dependent=True,
         default="contract",
         help="Read from the company that the bill goes to.",

@@ -143,12 +143,15 @@ class TestAmendment(BillingCommon):
             {"name": "Yearly", "interval_unit": "year", "anchor": "start"}
         )
         self.contract.action_amend({"plan_id": yearly.id}, "2026-12-01")
-        self.assertEqual(self.contract.plan_id, yearly)
+        self.assertEqual(self.contract.plan_id, self.plan_month_end, "from December on")
         # the year from 1 September; 274 of 365 days are left on 1 December
         self.assertEqual(
             self.bill("2026-12-01", self.contract).move_ids.amount_untaxed,
             round(300.0 * 274 / 365, 2),
         )
+        with freeze_time("2026-12-01 12:00:00"):
+            self.env["billing.contract"]._cron_refresh_states()
+        self.assertEqual(self.contract.plan_id, yearly)
 
     def test_pause_waits_too_and_taken_back_leaves_nothing(self):
         self.contract.action_pause("2026-11-16")

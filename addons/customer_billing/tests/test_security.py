@@ -28,13 +28,20 @@ ACCESS = {
     "billing.run":           (NONE, NONE, NONE, READ, FULL, FULL, NONE),
     "billing.run.line":      (NONE, NONE, NONE, READ, READ, READ, NONE),
     "billing.dispute":       (NONE, READ, "rwc", READ, "rwc", FULL, READ),
+    "billing.meter":         (READ, READ, READ, READ, READ, FULL, READ),
+    "billing.usage":         (NONE, READ, READ, READ, FULL, FULL, READ),
+    "billing.check":         (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.cause":         (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.exception":     (NONE, READ, READ, READ, "rw", "rw", NONE),
+    "billing.health":        (NONE, NONE, NONE, READ, READ, READ, NONE),
 }  # fmt: skip
 
 # Models that hold what the roles see, to notice any change.
 WATCHED = (
     "billing.plan", "billing.price", "billing.price.bracket", "billing.close.reason",
     "billing.contract", "billing.contract.line", "billing.contract.pause", "billing.charge",
-    "billing.run", "billing.run.line", "billing.dispute", "account.move", "account.move.line",
+    "billing.run", "billing.run.line", "billing.dispute", "billing.usage", "billing.meter",
+    "billing.check", "billing.cause", "billing.exception", "account.move", "account.move.line",
     "mail.mail", "ir.cron.trigger",
 )  # fmt: skip
 
@@ -47,6 +54,8 @@ ARGUMENTS = {
     "action_close": ("2026-02-01",),
     "action_amend": ({"lines": [{"product_id": 1}]}, "2026-02-01"),
     "simulate": ("2026-12-31",),
+    "load": (["name"], [["X"]]),
+    "record_batch": ([{"meter": "WATER", "quantity": 1}],),
 }
 
 
@@ -87,6 +96,23 @@ class SecurityCommon(BillingCommon):
         cls.dispute, cls.other_dispute = cls.env["billing.dispute"].create(
             [{"name": "Why", "move_id": move.id} for move in cls.move | cls.other_move]
         )
+        meter = cls.env["billing.meter"].create({"name": "Water", "code": "WATER"})
+        metered = cls.new_contract(
+            "2026-01-01", [{"charge_type": "usage", "meter_id": meter.id, "price_unit": 1.0}]
+        )
+        cls.usage = cls.env["billing.usage"].create(
+            {"contract_line_id": metered.line_ids.id, "quantity": 3, "timestamp": "2026-01-05 08:00:00"}
+        )
+        cls.exception = cls.env["billing.exception"].sudo().create(
+            {
+                "check_id": cls.env.ref("customer_billing.billing_check_missing_tax").id,
+                "company_id": cls.company.id,
+                "contract_id": cls.contract.id,
+                "partner_id": cls.customer.id,
+                "severity": "warning",
+                "message": "No tax",
+            }
+        )
         cls.proposed_run = cls.new_run("2026-02-01", cls.contract)
         cls.proposed_run.action_propose()
         cls.records = {
@@ -104,6 +130,12 @@ class SecurityCommon(BillingCommon):
             "billing.run": cls.proposed_run,
             "billing.run.line": cls.proposed_run.line_ids,
             "billing.dispute": cls.dispute,
+            "billing.meter": cls.usage.meter_id,
+            "billing.usage": cls.usage,
+            "billing.check": cls.env.ref("customer_billing.billing_check_missing_tax"),
+            "billing.cause": cls.env["billing.cause"].search([], limit=1),
+            "billing.exception": cls.exception,
+            "billing.health": None,
         }
         cls.env.flush_all()
 
@@ -127,7 +159,7 @@ class TestAccessTable(SecurityCommon):
         for model, rights in ACCESS.items():
             for role, allowed in zip(ROLES, rights, strict=True):
                 user = self.users[role]
-                records = self.records[model] or self.new_transient(model)
+                records = self.records[model] or self.new_transient(model, user)
                 for operation in OPERATIONS:
                     with self.subTest(model=model, role=role, operation=operation):
                         expected = operation[0] in allowed
@@ -137,7 +169,7 @@ class TestAccessTable(SecurityCommon):
                             found = records.with_user(user).has_access(operation)
                             self.assertEqual(found, expected, "access to the record")
 
-    def new_transient(self, model):
+    def new_transient(self, model, user):
         """A record of one of the wizards."""
         change = self.env["billing.contract.change"].create(
             {
@@ -149,14 +181,17 @@ class TestAccessTable(SecurityCommon):
         )
         if model == "billing.contract.change.line":
             return self.env[model].create({"change_id": change.id, "product_id": self.product.id})
+        if model == "billing.health":
+            return self.env[model].with_user(user).sudo().create({"name": "Runs"})
         if model == "billing.contract.simulation":
             return self.env[model].create({"contract_id": self.contract.id})
         return change
 
     def test_invariant_16_every_model_has_a_company_rule_or_is_shared(self):
         shared = {
+            "billing.cause",
             "billing.close.reason",
-            *(model for model in ACCESS if self.env[model]._transient),
+            *(model for model in ACCESS if self.env[model]._transient and model != "billing.health"),
         }
         ruled = set(
             self.env["ir.rule"].search([("groups", "=", False), ("model_id.model", "in", list(ACCESS))])
@@ -408,6 +443,7 @@ class TestPublicMethods(SecurityCommon):
             "billing.contract": [self.contract, self.draft],
             "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
             "billing.contract.change": [],
+            "billing.health": [],
             "billing.contract.change.line": [],
             "billing.contract.simulation": [],
             "res.partner": [self.customer],

@@ -4,7 +4,7 @@ from odoo import api, fields, models
 class AccountMoveReversal(models.TransientModel):
     _inherit = "account.move.reversal"
 
-    is_billing = fields.Boolean(compute="_compute_is_billing")
+    is_billing = fields.Boolean(string="Bill of a Contract", compute="_compute_is_billing")
     billing_again = fields.Boolean(
         string="Bill These Periods Again",
         help="The next billing run bills the credited periods anew. Leave it off for a credit "

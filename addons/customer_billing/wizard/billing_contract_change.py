@@ -42,7 +42,7 @@ class BillingContractChange(models.TransientModel):
     close_reason_id = fields.Many2one("billing.close.reason", string="Close Reason")
     reason = fields.Char(help="Kept in the history of the contract.")
     bill_now = fields.Boolean(
-        string="Bill Without Waiting",
+        string="Do Not Wait for the Next Bill",
         help="What the change costs or gives back is billed by the next run instead of with the "
         "next regular bill.",
     )

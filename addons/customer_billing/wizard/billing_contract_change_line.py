@@ -21,7 +21,7 @@ class BillingContractChangeLine(models.TransientModel):
         selection=lambda self: self.env["billing.contract.line"]._fields[
             "charge_type"
         ]._description_selection(self.env),
-        string="Charged",
+        string="Charge Type",
         default="recurring",
         required=True,
     )
