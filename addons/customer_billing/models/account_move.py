@@ -147,6 +147,38 @@ class AccountMove(models.Model):
                 charges._void()
         return result
 
+    def _post(self, soft=True):
+        """Read the taxes of a whole batch of bills at once: core asks for them bill by bill."""
+        if len(self) > 1:
+            self.line_ids.fetch(["tax_ids", "tax_tag_ids", "tax_line_id"])
+        return super()._post(soft=soft)
+
+    def _get_next_sequence_format(self):
+        """Look at the latest number of a journal once for a batch of bills of one date.
+
+        ``billing_number_formats`` in the context is a dict that lives as long as the batch is
+        being posted. Core takes each number from its own counter, which holds the lock on
+        the sequence, and tries the next ones when a number is taken.
+        """
+        formats = self.env.context.get("billing_number_formats")
+        if formats is None:
+            return super()._get_next_sequence_format()
+        key = self._get_billing_number_key()
+        if key not in formats:
+            formats[key] = super()._get_next_sequence_format()
+        template, values = formats[key]
+        return template, dict(values)  # core takes the number out of the values
+
+    def _get_billing_number_key(self):
+        """What the format of the number of a bill depends on."""
+        return (
+            self.journal_id.id,
+            self.date,
+            self.move_type,
+            bool(self.origin_payment_id),
+            self.commercial_partner_id.id if self.journal_id.is_self_billing else 0,
+        )
+
     def _get_billing_unapproved(self):
         """The draft bills of runs that a second person must still approve: those above the
         limit, and those with an open warning (blocking exceptions hold a bill by themselves).

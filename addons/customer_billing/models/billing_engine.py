@@ -450,36 +450,118 @@ class BillingEngine(models.AbstractModel):
         return name
 
     @api.model
+    def _prepare_moves_vals(self, groups, run):
+        """Values of all bills of a chunk, with what Odoo would look up bill by bill filled in.
+
+        Odoo computes and checks the same again when it creates the bills; what it finds in
+        place it need not write.
+        """
+        vals_list = [self._prepare_move_vals(group, run) for group in groups]
+        memo = {}
+        for group, vals in zip(groups, vals_list, strict=True):
+            if "journal_id" not in vals:
+                vals["journal_id"] = self._get_default_journal(vals, memo).id
+            self._fill_accounts(group, vals, memo)
+            self._fill_balances(group, vals)
+        return vals_list
+
+    @api.model
+    def _get_default_journal(self, vals, memo):
+        """The journal that Odoo would choose for a bill; looked up once per kind of bill."""
+        names = ("company_id", "currency_id", "move_type")
+        key = ("journal", *(vals[name] for name in names))
+        if key not in memo:
+            move = self.env["account.move"].with_company(vals["company_id"])
+            memo[key] = move.new({name: vals[name] for name in names})._search_default_journal()
+        return memo[key]
+
+    @api.model
+    def _fill_accounts(self, group, vals, memo):
+        """Add the income account of each line, and that it has no analytic distribution when
+        there are no rules for it: Odoo asks for both line by line."""
+        if "analytic" not in memo:
+            rules = self.env["account.analytic.distribution.model"].sudo()  # mere existence
+            memo["analytic"] = bool(rules.search_count([], limit=1))
+        fiscal_position = self.env["account.fiscal.position"].browse(vals["fiscal_position_id"])
+        for (_command, _zero, line_vals), item in zip(
+            vals["invoice_line_ids"], group.items, strict=True
+        ):
+            product = item.line.product_id
+            key = ("account", product, vals["company_id"], fiscal_position)
+            if key not in memo:
+                template = product.product_tmpl_id.with_company(vals["company_id"])
+                accounts = template.get_product_accounts(fiscal_pos=fiscal_position)
+                memo[key] = accounts["income"]
+            if memo[key]:
+                line_vals.setdefault("account_id", memo[key].id)
+            if not memo["analytic"]:
+                line_vals.setdefault("analytic_distribution", False)
+
+    @api.model
+    def _fill_balances(self, group, vals):
+        """Add amounts in both currencies and the tax tags, computed by Odoo's own tax engine.
+
+        Odoo's synchronisation computes them again from the lines and corrects what differs.
+        """
+        tax_engine = self.env["account.tax"]
+        company = group.dues[0].contract.company_id
+        base_lines = self._get_base_lines(group, vals)
+        tax_engine._add_accounting_data_in_base_lines_tax_details(base_lines, company)
+        results = tax_engine._prepare_tax_lines(base_lines, company)["base_lines_to_update"]
+        currency = group.dues[0].contract.currency_id
+        for (_command, _zero, line_vals), (_base_line, amounts) in zip(
+            vals["invoice_line_ids"], results, strict=True
+        ):
+            line_vals["amount_currency"] = currency.round(amounts["amount_currency"])
+            line_vals["balance"] = company.currency_id.round(amounts["balance"])
+            line_vals["tax_tag_ids"] = amounts["tax_tag_ids"]
+
+    @api.model
+    def _get_base_lines(self, group, vals):
+        """The lines of a future bill for Odoo's tax engine, with their rounded tax details."""
+        tax_engine = self.env["account.tax"]
+        contract = group.dues[0].contract
+        company, currency = contract.company_id, contract.currency_id
+        refund = vals["move_type"] == "out_refund"
+        rate = 1.0
+        if currency != company.currency_id:
+            rate = self.env["res.currency"]._get_conversion_rate(
+                company.currency_id, currency, company, vals["invoice_date"]
+            )
+        base_lines = [
+            tax_engine._prepare_base_line_for_taxes_computation(
+                {},
+                partner_id=contract.invoice_partner_id.commercial_partner_id,
+                currency_id=currency,
+                product_id=item.line.product_id,
+                product_uom_id=item.line.product_id.uom_id,
+                tax_ids=tax_engine.browse(line_vals["tax_ids"][0][2]),
+                price_unit=line_vals["price_unit"],
+                quantity=line_vals["quantity"],
+                discount=line_vals["discount"],
+                rate=rate,
+                sign=1 if refund else -1,
+                is_refund=refund,
+            )
+            for (_command, _zero, line_vals), item in zip(
+                vals["invoice_line_ids"], group.items, strict=True
+            )
+        ]
+        tax_engine._add_tax_details_in_base_lines(base_lines, company)
+        tax_engine._round_base_lines_tax_details(base_lines, company)
+        return base_lines
+
+    @api.model
     def _preview_amounts(self, groups, run):
         """Untaxed amount and tax of each contract, by Odoo's own tax engine.
 
         :return: {contract id: (untaxed, tax)} in the currency of the contract
         """
-        tax_engine = self.env["account.tax"]
         amounts = defaultdict(lambda: [0.0, 0.0])
         for group in groups:
-            contract = group.dues[0].contract
-            company = contract.company_id
             vals = self._prepare_move_vals(group, run)
             sign = -1 if vals["move_type"] == "out_refund" else 1
-            base_lines = []
-            for (_command, _zero, line_vals), item in zip(
-                vals["invoice_line_ids"], group.items, strict=True
-            ):
-                base_lines.append(
-                    tax_engine._prepare_base_line_for_taxes_computation(
-                        {},
-                        partner_id=contract.invoice_partner_id,
-                        currency_id=contract.currency_id,
-                        product_id=item.line.product_id,
-                        tax_ids=tax_engine.browse(line_vals["tax_ids"][0][2]),
-                        price_unit=line_vals["price_unit"],
-                        quantity=line_vals["quantity"],
-                        discount=line_vals["discount"],
-                    )
-                )
-            tax_engine._add_tax_details_in_base_lines(base_lines, company)
-            tax_engine._round_base_lines_tax_details(base_lines, company)
+            base_lines = self._get_base_lines(group, vals)
             for base_line, item in zip(base_lines, group.items, strict=True):
                 details = base_line["tax_details"]
                 untaxed = (
@@ -507,7 +589,7 @@ class BillingEngine(models.AbstractModel):
             .sudo()  # protected fields
             .with_company(run.company_id)
             .with_context(mail_create_nolog=True, tracking_disable=True)
-            .create([self._prepare_move_vals(group, run) for group in groups])
+            .create(self._prepare_moves_vals(groups, run))
             .sudo(self.env.su)
         )
         charge_vals, moves_by_contract = [], defaultdict(self.env["account.move"].browse)
@@ -575,6 +657,7 @@ class BillingEngine(models.AbstractModel):
             "partner_id": contract.partner_id.id,
             "company_id": contract.company_id.id,
             "currency_id": contract.currency_id.id,
+            "product_id": line.product_id.id,
             "kind": line.charge_type,
             "slot_start": difference.slot.start,
             "period_start": item.period_start,

@@ -743,7 +743,9 @@ class BillingRun(models.Model):
                 continue
             try:
                 with self.env.cr.savepoint():
-                    batch.with_context(tracking_disable=True)._post(soft=False)
+                    batch.with_context(
+                        tracking_disable=True, billing_number_formats={}
+                    )._post(soft=False)
             except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:  # one bad bill must not stop the others
