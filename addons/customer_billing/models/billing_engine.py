@@ -5,11 +5,24 @@ from decimal import Decimal
 
 from odoo import Command, api, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL, format_date
+from odoo.tools import SQL, format_date, get_lang
+from odoo.tools.lru import LRU
 
 from ..tools import charging, money, trace
 
 DAY = timedelta(days=1)
+
+# Days as text: a run writes the same few on every bill, and the formatting is slow.
+_day_texts = LRU(4096)
+
+
+def _format_day(env, day):
+    """``format_date`` in the language of ``env``, remembered by its format."""
+    lang = get_lang(env)
+    key = (lang.code, lang.date_format, day)
+    if key not in _day_texts:
+        _day_texts[key] = format_date(env, day)
+    return _day_texts[key]
 
 
 @dataclass(eq=False)
@@ -23,6 +36,7 @@ class Due:
     contract: models.BaseModel
     items: list = field(default_factory=list)
     following: dict = field(default_factory=dict)
+    terms: dict = field(default_factory=dict)  # of each line, as computed with
     error: str = ""
 
     def is_empty(self):
@@ -128,6 +142,7 @@ class BillingEngine(models.AbstractModel):
                 due.error = f"{line.name}: {error}"
                 continue
             due.following[line] = following
+            due.terms[line] = line_terms
             due.items += [
                 self._make_item(line, difference, line_terms.rounding) for difference in found
             ]
@@ -438,8 +453,8 @@ class BillingEngine(models.AbstractModel):
         env = self.with_context(lang=lang).env
         name = item.line.name
         if item.line.charge_type != "one_time":
-            start = format_date(env, item.period_start)
-            end = format_date(env, item.period_end)
+            start = _format_day(env, item.period_start)
+            end = _format_day(env, item.period_end)
             name += f"\n{start} – {end}" if start != end else f"\n{start}"
         if item.line.charge_type == "usage":
             name += "\n" + item.line.meter_id.with_context(lang=lang)._format_quantity(
@@ -689,16 +704,23 @@ class BillingEngine(models.AbstractModel):
                 ["bill_date:min"],
             )
         )
+        lines_by_day, contracts_by_day = defaultdict(list), defaultdict(list)
         for due, contract_sudo in zip(dues, contracts_sudo, strict=True):
             bill_dates = [pending_dates[contract_sudo]] if contract_sudo in pending_dates else []
             for line, following in due.following.items():
                 if following:
-                    line.recompute_from = following.start
-                    bill_dates.append(charging.bill_date(line._get_terms(), following))
+                    day = following.start
+                    bill_dates.append(charging.bill_date(due.terms[line], following))
                 else:
                     last_day = line._get_last_day() or line.date_start
-                    line.recompute_from = max(last_day, line.date_start) + DAY
-            contract_sudo.next_bill_date = min(bill_dates) if bill_dates else False
+                    day = max(last_day, line.date_start) + DAY
+                lines_by_day[day].append(line.id)
+            contracts_by_day[min(bill_dates, default=False)].append(contract_sudo.id)
+        # One write for each day, of which a chunk has few.
+        for day, line_ids in lines_by_day.items():
+            self.env["billing.contract.line"].sudo().browse(line_ids).recompute_from = day
+        for day, contract_ids in contracts_by_day.items():
+            contracts_sudo.browse(contract_ids).next_bill_date = day
 
     @api.model
     def _log_creation(self, moves, run):

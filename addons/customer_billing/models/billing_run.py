@@ -191,7 +191,18 @@ class BillingRun(models.Model):
     def _get_moves_to_approve(self):
         """The draft bills that a second person must approve before they are posted."""
         self.ensure_one()
-        return self.move_ids._get_billing_unapproved()
+        return self._get_drafts()._get_billing_unapproved()
+
+    def _get_drafts(self):
+        """The draft bills of this run, without the many fields of bills that nobody asks for."""
+        return self.env["account.move"].search_fetch(
+            [("billing_run_id", "in", self.ids), ("state", "=", "draft")],
+            [
+                "state", "billing_run_id", "company_id", "company_currency_id",
+                "amount_total_signed", "billing_approved_amount",
+            ],
+            order="id",
+        )  # fmt: skip
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -407,33 +418,37 @@ class BillingRun(models.Model):
     def _update_totals(self):
         """Sum the lines (before bills exist) or the bills, in company currency."""
         run_sudo = self.sudo()  # protected fields
-        moves = run_sudo.move_ids.filtered(lambda move: move.state != "cancel")
-        if moves or self.state not in ("draft", "proposed"):
+        [[count, untaxed, total]] = self.env["account.move"].sudo()._read_group(
+            [("billing_run_id", "=", self.id), ("state", "!=", "cancel")],
+            [],
+            ["__count", "amount_untaxed_signed:sum", "amount_total_signed:sum"],
+        )
+        if count or self.state not in ("draft", "proposed"):
             run_sudo.write(
                 {
-                    "amount_untaxed": sum(moves.mapped("amount_untaxed_signed")),
-                    "amount_total": sum(moves.mapped("amount_total_signed")),
-                    "bill_count": len(moves),
+                    "amount_untaxed": untaxed or 0.0,
+                    "amount_total": total or 0.0,
+                    "bill_count": count,
                 }
             )
             return
         untaxed = total = 0.0
-        lines = run_sudo.line_ids.filtered(lambda line: line.outcome == "proposed")
-        for currency, currency_lines in lines.grouped("currency_id").items():
+        lines = [("run_id", "=", self.id), ("outcome", "=", "proposed")]
+        for currency, amount, amount_tax in self.env["billing.run.line"].sudo()._read_group(
+            lines, ["currency_id"], ["amount:sum", "amount_tax:sum"]
+        ):
             def convert(amount, currency=currency):
                 return currency._convert(
                     amount, self.company_currency_id, self.company_id, self.invoice_date
                 )
 
-            amount = sum(currency_lines.mapped("amount"))
             untaxed += convert(amount)
-            total += convert(amount + sum(currency_lines.mapped("amount_tax")))
+            total += convert(amount + amount_tax)
+        [[bill_count]] = self.env["billing.run.line"].sudo()._read_group(
+            lines, [], ["bill_number:count_distinct"]
+        )
         run_sudo.write(
-            {
-                "amount_untaxed": untaxed,
-                "amount_total": total,
-                "bill_count": len(set(lines.mapped("bill_number"))),
-            }
+            {"amount_untaxed": untaxed, "amount_total": total, "bill_count": bill_count}
         )
 
     # Generate
@@ -528,10 +543,10 @@ class BillingRun(models.Model):
             raise ConcurrencyError(
                 self.env._("Another run has billed the same period; it is computed again.")
             ) from error
+        run_lines = lines.grouped("contract_id")
         for contract, moves in moves_by_contract.items():
-            self._set_outcome(
-                lines, contract, outcome="billed", reason=False, move_id=moves[:1].id
-            )
+            for line_sudo in run_lines.get(contract, lines.browse()).sudo():  # engine-owned
+                line_sudo.write({"outcome": "billed", "reason": False, "move_id": moves[:1].id})
 
     def _book_group_alone(self, group, lines):
         """Book one bill; returns whether it could be made, else writes why on its lines."""
@@ -661,7 +676,7 @@ class BillingRun(models.Model):
         run_sudo = self.sudo()  # protected fields
         run_sudo.state = "generated"
         self._update_totals()
-        if not self.move_ids:
+        if not self.bill_count:
             run_sudo.state = "sent"
 
     # Approve, post
@@ -722,7 +737,7 @@ class BillingRun(models.Model):
         """Post the draft bills of an approved run. A bill that fails stays a draft and says why."""
         for run in self:
             run._check_state("approved")
-            drafts = run.move_ids.filtered(lambda move: move.state == "draft")
+            drafts = run._get_drafts()
             if run._hand_over("post", len(drafts)):
                 continue
             run._post_moves(drafts)
@@ -734,7 +749,7 @@ class BillingRun(models.Model):
         moves = moves.filtered(lambda move: move.state == "draft").with_context(
             billing_checked=CHECKED
         )
-        for ids in split_every(POST_SIZE, moves.sorted("id").ids):
+        for ids in split_every(POST_SIZE, sorted(moves.ids)):
             batch = moves.browse(ids)
             held = self._check_bills(batch)
             self._hold_for_approval(held._get_billing_unapproved())
@@ -770,12 +785,18 @@ class BillingRun(models.Model):
     def _finish_posting(self):
         """A run is posted when no draft is left; else it stays approved and shows the counts."""
         self.invalidate_recordset(["draft_count", "posted_count"])
-        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
-        self.line_ids.filtered(
-            lambda line: line.outcome in ("billed", "held")
-            and line.move_id
-            and line.contract_id not in drafts.billing_contract_ids
-        ).sudo().write({"outcome": "billed", "reason": False})
+        drafts = self._get_drafts()
+        self.env["billing.run.line"].sudo().search(  # engine-owned records
+            [
+                ("run_id", "=", self.id),
+                ("outcome", "in", ("billed", "held")),
+                ("move_id", "!=", False),
+                ("contract_id", "not in", drafts.sudo().billing_contract_ids.ids),
+                "|",
+                ("outcome", "=", "held"),
+                ("reason", "!=", False),
+            ]
+        ).write({"outcome": "billed", "reason": False})
         self.sudo().state = "approved" if drafts else "posted"  # protected field
         if drafts:
             self.message_post(
@@ -953,7 +974,7 @@ class BillingRun(models.Model):
                 [(self._generate_chunk, chunk) for chunk in self._split_lines(lines)],
                 self._finish_generation,
             )
-        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
+        drafts = self._get_drafts()
         nightly = self.state == "generated"
         if nightly:  # never an approver
             drafts -= self._get_moves_to_approve()
