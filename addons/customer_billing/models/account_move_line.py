@@ -1,6 +1,8 @@
 from odoo import fields, models
 from odoo.exceptions import UserError
 
+from .account_move import check_company_once
+
 AMOUNT_FIELDS = frozenset(
     (
         "price_unit", "quantity", "discount", "product_id", "balance", "amount_currency",
@@ -19,10 +21,31 @@ class AccountMoveLine(models.Model):
     billing_period_start = fields.Date(string="Service From", readonly=True)
     billing_period_end = fields.Date(string="Service To", readonly=True)
 
+    def _check_company(self, fnames=None):
+        """A run checks the lines that it creates value by value, not line by line."""
+        if fnames is None and self.env.context.get("billing_booking"):
+            original = super()._check_company
+            check_company_once(self, original.__func__)
+        else:
+            super()._check_company(fnames)
+
     def write(self, vals):
+        if self._is_billing_noop(vals):
+            return True
         if AMOUNT_FIELDS.intersection(vals):
             self._check_billing_amounts(vals)
         return super().write(vals)
+
+    def _is_billing_noop(self, vals):
+        """Whether a run writes on the lines of a new bill the customer that they have already.
+
+        Core does so for each bill by itself and, to change nothing, compares all its lines.
+        """
+        return (
+            vals.keys() == {"partner_id"}
+            and self.env.context.get("billing_booking")
+            and all(line.partner_id.id == vals["partner_id"] for line in self)
+        )
 
     def _check_billing_amounts(self, vals):
         """Amounts of a billing line come from the ledger and are not edited by hand."""

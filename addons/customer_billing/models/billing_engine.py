@@ -603,10 +603,10 @@ class BillingEngine(models.AbstractModel):
             self.env["account.move"]
             .sudo()  # protected fields
             .with_company(run.company_id)
-            .with_context(mail_create_nolog=True, tracking_disable=True)
+            .with_context(mail_create_nolog=True, tracking_disable=True, billing_booking=True)
             .create(self._prepare_moves_vals(groups, run))
-            .sudo(self.env.su)
         )
+        moves = self.env["account.move"].browse(moves.ids)
         charge_vals, moves_by_contract = [], defaultdict(self.env["account.move"].browse)
         for group, move in zip(groups, moves, strict=True):
             bill_lines = move.invoice_line_ids.sorted("sequence")
