@@ -66,8 +66,8 @@ test-browser: setup-test ## staff and customers in a real browser
 test-deploy: setup-test ## the compose file
 	@$(MANAGE) test-deploy $(ARGS)
 
-bench: setup-test ## figures: bills per second, statements per bill
-	@$(MANAGE) bench $(ARGS)
+bench: setup-test ## figures side by side; ARGS="BILLS ROUNDS", WRITE=1 writes docs/benchmarks.md
+	@WRITE=$(WRITE) $(MANAGE) bench $(ARGS)
 
 clean: stop ## stop all, drop the embedded databases, logs and caught mails; keep the downloads
 	@rm -rf -- "$(BILLING_CACHE)"/{pg,data,log,mail,run,conf,lock,home}

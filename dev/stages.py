@@ -155,11 +155,35 @@ def deploy(options):
     return _pytest("-p", "no:odoo", "tests/deploy", *options.rest)
 
 
+OCA_CONTRACT = "odoo-addon-contract==19.0.1.2.1.2"
+
+
 def bench(options):
-    if not (CHECKOUT / "tests/bench").exists():
-        say("there is no benchmark in tests/bench yet")
-        return 1
-    return _with_server("bench", "tests/bench", options, workers=0)
+    """Figures side by side; ARGS="BILLS ROUNDS", WRITE=1 writes docs/benchmarks.md."""
+    postgres.start()
+    database = build.name("bench")
+    with lock(database):
+        postgres.copy(build.base(), database)
+        build.odoo_run(database, database, "-i", ",".join(modules()))
+        conf = server.write_config(database, database, cron=0)
+        oca = _bench_oca() or "-"
+        return run([sys.executable, CHECKOUT / "bench/bench.py", conf, oca, *options.rest], env=odoo_environment())
+
+
+def _bench_oca():
+    """The configuration of a database with the OCA's contract module; None when it cannot be fetched."""
+    target, database = folder("oca"), build.name("bench_oca")
+    fetch = ["pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", target, OCA_CONTRACT]
+    if run([sys.executable, "-m", *fetch]):
+        say("contract cannot be fetched: measured without it")
+        return None
+    postgres.copy(build.base(), database)
+    conf = server.write_config(database, database, cron=0)
+    text = conf.read_text().replace(f",{ADDONS}", f",{target}/odoo/addons")
+    conf.write_text(text)
+    install = odoo_command("server", "-c", conf, "-d", database, "--no-http", "--stop-after-init", "-i", "contract")
+    code = run(install, log=folder("log") / f"{database}.log", env=odoo_environment())
+    return None if code else conf
 
 
 def i18n(options):

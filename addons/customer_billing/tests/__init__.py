@@ -2,6 +2,7 @@ from . import (
     test_amendment,
     test_contract,
     test_correction,
+    test_differential,
     test_exception,
     test_health,
     test_hostile,

@@ -1,0 +1,205 @@
+from contextlib import ExitStack
+from unittest.mock import patch
+
+from odoo import Command, fields
+from odoo.tests import tagged
+
+from ..models.account_move import AccountMove
+from ..models.account_move_line import AccountMoveLine
+from ..models.billing_engine import BillingEngine
+from .common import BillingCommon
+
+# What differs between any two bills: keys, times, the contents of tokens and numbers.
+IGNORED = frozenset(
+    ("id", "create_date", "write_date", "write_uid", "move_id", "access_token", "move_name",
+     "payment_reference", "sequence_number", "ref", "__last_update", "highest_name")
+)  # fmt: skip
+
+
+@tagged("post_install", "-at_install")
+class TestDifferential(BillingCommon):
+    """The bills of a run equal those of the same values, created and posted one by one by the
+    plain ORM, in every stored column."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.tax_excluded = cls.company_data["default_tax_sale"]
+        cls.tax_included = cls.tax_excluded.copy(
+            {"name": "7 % included", "amount": 7.0, "price_include_override": "tax_included"}
+        )
+        cls.tax_second = cls.tax_excluded.copy({"name": "3.3 %", "amount": 3.3})
+        cls.tax_on_tax = cls.tax_excluded.copy(
+            {"name": "5 %, part of the base", "amount": 5.0, "include_base_amount": True, "sequence": 0}
+        )
+        cls.terms = cls.env["account.payment.term"].create(
+            {
+                "name": "30 % now, the rest in a month",
+                "line_ids": [
+                    Command.create({"value": "percent", "value_amount": 30.0, "nb_days": 0}),
+                    Command.create({"value": "percent", "value_amount": 70.0, "nb_days": 30}),
+                ],
+            }
+        )
+
+    def naive(self):
+        """Without any of the shortcuts."""
+        stack = ExitStack()
+
+        def plain(engine, groups, run):
+            return [engine._prepare_move_vals(group, run) for group in groups]
+
+        stack.enter_context(patch.object(BillingEngine, "_prepare_moves_vals", plain))
+        stack.enter_context(
+            patch.object(
+                AccountMove,
+                "_get_next_sequence_format",
+                lambda move: super(AccountMove, move)._get_next_sequence_format(),
+            )
+        )
+        stack.enter_context(patch.object(AccountMoveLine, "_is_billing_noop", lambda *args: False))
+        return stack
+
+    def snapshot(self, records):
+        """The stored values of ``records`` in order, without what two bills never share."""
+        names = [
+            name
+            for name, field in records._fields.items()
+            if field.store and name not in IGNORED and field.type != "one2many"
+        ]
+        self.env.flush_all()
+        self.env.invalidate_all()
+        found = []
+        for record in records:
+            values = {}
+            for name in names:
+                value = record[name]
+                relational = records._fields[name].relational
+                values[name] = sorted(value.ids) if relational else value
+            if record._name == "account.move" or record.display_type == "payment_term":
+                del values["name"]  # the number
+            found.append(values)
+        return found
+
+    def bill_both_ways(self, contracts, date):
+        """The same run twice, each rolled back: as it is, and naively, one bill at a time."""
+        found = []
+        for naive in (False, True):
+            savepoint = self.env.cr.savepoint()
+            with self.naive() if naive else ExitStack():
+                run = self.new_run(date, contracts)
+                run.action_propose()
+                if naive:
+                    for line in run.line_ids:
+                        run._generate_chunk(line)
+                    run._finish_generation()
+                else:
+                    run.action_generate()
+                drafts = self.take(run)
+                run.action_approve()
+                if naive:
+                    for move in run.move_ids.sorted("id"):
+                        move._post(soft=False)
+                    run._finish_posting()
+                else:
+                    run.action_post()
+                self.assertEqual(run.state, "posted")
+                found.append((drafts, self.take(run), run.move_ids.sorted("id").mapped("name")))
+            self.env.flush_all()
+            savepoint.close(rollback=True)
+            self.env.invalidate_all()
+        return found
+
+    def take(self, run):
+        moves = run.move_ids.sorted(lambda move: (move.partner_id.id, move.amount_total))
+        lines = moves.line_ids.sorted(
+            lambda line: (line.partner_id.id, line.move_id.amount_total, line.display_type,
+                          line.sequence, line.name or "", line.date_maturity or line.date)
+        )  # fmt: skip
+        result = []
+        for records in (moves, lines):
+            for values in self.snapshot(records):
+                values.pop("billing_run_id", None)
+                result.append(values)
+        return result
+
+    def assert_same(self, contracts, date="2026-03-01"):
+        fast, naive = self.bill_both_ways(contracts, fields.Date.to_date(date))
+        self.assertTrue(fast[0])
+        self.assertEqual(fast[2], naive[2], "the numbers")
+        for step in (0, 1):
+            self.assertEqual(len(fast[step]), len(naive[step]))
+            for left, right in zip(fast[step], naive[step], strict=True):
+                self.assertEqual(left, right)
+
+    def lines(self, *taxes, prices=(33.33, 0.07, 129.99)):
+        return [
+            {"price_unit": price, "quantity": quantity, "discount": discount,
+             "tax_ids": [Command.set([tax.id for tax in taxes])]}
+            for price, quantity, discount in zip(prices, (1, 7, 3), (0, 0, 12.5), strict=True)
+        ]  # fmt: skip
+
+    def two(self, lines, **values):
+        return self.new_contract("2026-01-01", lines, **values) + self.new_contract(
+            "2026-01-15", lines, **{"partner_id": self.other_customer.id, **values}
+        )
+
+    def test_tax_excluded(self):
+        self.assert_same(self.two(self.lines(self.tax_excluded)))
+
+    def test_tax_included(self):
+        self.assert_same(self.two(self.lines(self.tax_included)))
+
+    def test_several_taxes(self):
+        self.assert_same(self.two(self.lines(self.tax_on_tax, self.tax_excluded, self.tax_second)))
+
+    def test_rounding_of_taxes_on_the_whole_bill(self):
+        self.company.tax_calculation_rounding_method = "round_globally"
+        self.assert_same(self.two(self.lines(self.tax_excluded, self.tax_second)))
+
+    def test_taxes_of_the_product(self):
+        self.assert_same(self.two([{}, {"price_unit": 1.05}]))
+
+    def test_foreign_currency(self):
+        currency = self.setup_other_currency("EUR", rates=[("2026-01-01", 1.7)])
+        self.assert_same(
+            self.two(self.lines(self.tax_excluded, self.tax_second), currency_id=currency.id)
+        )
+
+    def test_payment_terms_with_instalments(self):
+        self.assert_same(
+            self.two(self.lines(self.tax_excluded), payment_term_id=self.terms.id)
+        )
+
+    def test_fiscal_position(self):
+        position = self.env["account.fiscal.position"].create({"name": "Abroad"})
+        self.tax_second.write(
+            {
+                "fiscal_position_ids": [Command.link(position.id)],
+                "original_tax_ids": [Command.link(self.tax_excluded.id)],
+            }
+        )
+        self.customer.property_account_position_id = position
+        contracts = self.two([{}, {"price_unit": 19.99}])
+        self.assert_same(contracts)
+
+    def test_analytic_rules(self):
+        plan = self.env["account.analytic.plan"].create({"name": "Projects"})
+        account = self.env["account.analytic.account"].create({"name": "A", "plan_id": plan.id})
+        self.env["account.analytic.distribution.model"].create(
+            {"partner_id": self.customer.id, "analytic_distribution": {str(account.id): 100}}
+        )
+        self.assert_same(self.two([{}, {}]))
+
+    def test_many_bills_are_the_same_number_of_statements_each(self):
+        def statements(count):
+            contracts = self.env["billing.contract"]
+            for _number in range(count):
+                partner = self.env["res.partner"].create({"name": "Many"})
+                contracts += self.new_contract("2026-01-01", partner_id=partner.id)
+            self.bill("2026-01-01", contracts)  # warm
+            before = self.env.cr.sql_log_count
+            self.bill("2026-02-01", contracts)
+            return self.env.cr.sql_log_count - before
+
+        self.assertLess(statements(40) - statements(20), 20 * 2)
