@@ -47,17 +47,17 @@ LOGINS = (
 )
 
 PLAN_NAMES_ZH = {
-    "plan_monthly_first": "按月预付，每月 1 日",
-    "plan_monthly_arrears": "按月后付，自起始日",
-    "plan_monthly_fifteenth": "按月预付，每月 15 日，提前 5 天",
-    "plan_monthly_last": "按月预付，每月 31 日或月末",
-    "plan_monthly_end": "按自然月后付",
-    "plan_quarterly": "按季预付，提前两周",
-    "plan_quarterly_arrears": "按季后付",
-    "plan_half_yearly": "半年预付",
-    "plan_yearly": "按年预付，提前 30 天",
-    "plan_weekly": "按周后付",
-    "plan_four_weekly": "每四周预付",
+    "plan_monthly_first": "按月期初计费，每月 1 日",
+    "plan_monthly_arrears": "按月期末计费，自起始日",
+    "plan_monthly_fifteenth": "按月期初计费，每月 15 日，提前 5 天",
+    "plan_monthly_last": "按月期初计费，每月 31 日或月末",
+    "plan_monthly_end": "按自然月期末计费",
+    "plan_quarterly": "按季期初计费，提前两周",
+    "plan_quarterly_arrears": "按季期末计费",
+    "plan_half_yearly": "每半年期初计费",
+    "plan_yearly": "按年期初计费，提前 30 天",
+    "plan_weekly": "按周，期末计费",
+    "plan_four_weekly": "每四周，期初计费",
 }
 PRODUCT_NAMES_ZH = {
     "product_management_fee": "物业管理费",
