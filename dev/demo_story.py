@@ -36,7 +36,7 @@ STAFF = (  # login (and password), name, job
 )
 PORTAL_USERS = (("portal", "partner_brightwater_contact", "en_US"), ("kehu", "partner_mingyuan_contact", "zh_CN"))
 LOGINS = (
-    ("Administrator", "admin", "Billing › Contracts: make one, then “Bill Now”; Settings › Customer Billing."),
+    ("Administrator", "admin", "Billing › Contracts: make one, then “Bill Now”; Settings › Billing."),
     ("Billing officer", "officer", "Billing Runs: the proposed run lists what is due and why; make its draft bills."),
     ("Billing manager", "manager", "Billing Runs: one run has a bill above the limit; approve it, then post and send."),
     ("Collector", "collector", "Disputes: two are open; look at the customer's overdue bills behind them."),
