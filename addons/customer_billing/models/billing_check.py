@@ -45,7 +45,7 @@ class BillingCheck(models.Model):
     )
     parameter = fields.Float(string="Value", digits=(16, 2))
     parameter_label = fields.Char(string="Meaning of the Value", translate=True, readonly=True)
-    count = fields.Integer(string="Number")
+    count = fields.Integer(string="Count")
     count_label = fields.Char(string="Meaning of the Number", translate=True, readonly=True)
     due_days = fields.Integer(
         string="Days to Solve", default=3, help="From the day the exception is found."
