@@ -132,6 +132,7 @@ def _with_server(name, tests, options, workers):
                 BILLING_DB=database,
                 BILLING_MAILS=mail.folder,
                 BILLING_RESULTS=folder("log", name),
+                BILLING_CONF=folder("conf") / f"{database}.conf",
             )
             targets = [] if _names_a_path(options.rest) else [tests]
             code = _pytest("-p", "no:odoo", *targets, *options.rest, env=env)
