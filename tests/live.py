@@ -175,10 +175,13 @@ class Company:
                 "price_include_override": "tax_excluded",
             }
         )
+        exempt = env["account.tax"].create(
+            {"name": "Test exempt", "amount": 0, "type_tax_use": "sale", "company_id": company}
+        )
         products = env["product.product"]
         service = {"type": "service", "sale_ok": True, "list_price": 100}
         self.taxed = products.create({"name": "Test hosting", **service, "taxes_id": [(6, 0, [self.tax])]})
-        self.untaxed = products.create({"name": "Test support", **service, "taxes_id": [(6, 0, [])]})
+        self.untaxed = products.create({"name": "Test support", **service, "taxes_id": [(6, 0, [exempt])]})
         self.plan = env["billing.plan"].create(
             {
                 "name": "Test monthly in advance",
@@ -191,7 +194,7 @@ class Company:
         )
 
     def make_contract(self, session, customer, date_start, quantity=2):
-        """An active contract: QUANTITY of a taxed item at 100, one untaxed item at 30.50."""
+        """An active contract: QUANTITY of a taxed item at 100, one exempt item at 30.50."""
         contract = session.env["billing.contract"].create(
             {
                 "partner_id": self.customers[customer],

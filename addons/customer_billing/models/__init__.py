@@ -21,7 +21,6 @@ from . import (
     billing_check,
     billing_cause,
     billing_exception,
-    billing_health,
     account_move,
     account_move_correction,
     account_move_line,

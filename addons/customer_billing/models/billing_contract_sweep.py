@@ -9,7 +9,7 @@ SWEEP_LIMIT = 2000  # contracts compared in one night
 SWEEP_SIZE = 100  # contracts compared together
 
 
-class BillingContract(models.Model):
+class BillingContract(models.Model):  # pylint: disable=consider-merging-classes-inherited
     _inherit = "billing.contract"
 
     last_sweep_date = fields.Date(

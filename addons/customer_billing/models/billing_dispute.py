@@ -70,7 +70,7 @@ class BillingDispute(models.Model):
         tracking=True,
         group_expand=True,
     )
-    resolution = fields.Text(tracking=True, help="What was found and done; shown to the customer.")
+    resolution = fields.Text(tracking=True, help="What was found and done.")
     date_closed = fields.Date(readonly=True, copy=False)
 
     @api.depends("move_id")

@@ -403,10 +403,6 @@ class BillingEngine(models.AbstractModel):
         partner = contract.invoice_partner_id.with_company(company)
         fiscal_position = self._get_fiscal_position(contract)
         sign = -1 if sum(item.amount for item in group.items) < 0 else 1
-        lines = [
-            Command.create(self._prepare_line_vals(item, sign, fiscal_position, sequence))
-            for sequence, item in enumerate(group.items, start=1)
-        ]
         vals = {
             "move_type": "out_refund" if sign < 0 else "out_invoice",
             "partner_id": partner.id,
@@ -421,13 +417,38 @@ class BillingEngine(models.AbstractModel):
             "ref": contract.client_ref or False,
             "billing_run_id": run.id,
             "billing_contract_ids": [Command.set([due.contract.id for due in group.dues])],
-            "invoice_line_ids": lines,
+            "invoice_line_ids": self._prepare_line_commands(group, sign, fiscal_position),
         }
         if contract.journal_id:
             vals["journal_id"] = contract.journal_id.id
         if not contract.payment_term_id:
             vals["invoice_date_due"] = run.invoice_date
+        if self._is_negative_with_taxes(group, vals):
+            vals["move_type"] = "out_invoice" if sign < 0 else "out_refund"
+            vals["invoice_line_ids"] = self._prepare_line_commands(group, -sign, fiscal_position)
         return vals
+
+    @api.model
+    def _prepare_line_commands(self, group, sign, fiscal_position):
+        """The lines of a bill, in the order of ``group.items``."""
+        return [
+            Command.create(self._prepare_line_vals(item, sign, fiscal_position, sequence))
+            for sequence, item in enumerate(group.items, start=1)
+        ]
+
+    @api.model
+    def _is_negative_with_taxes(self, group, vals):
+        """Whether taxes of different rates turn the sign of charges and credits together."""
+        if len({item.amount < 0 for item in group.items if item.amount}) < 2:
+            return False
+        details = [line["tax_details"] for line in self._get_base_lines(group, vals)]
+        total = sum(
+            detail["total_excluded_currency"]
+            + detail["delta_total_excluded_currency"]
+            + sum(data["tax_amount_currency"] for data in detail["taxes_data"])
+            for detail in details
+        )
+        return group.dues[0].contract.currency_id.compare_amounts(total, 0) < 0
 
     @api.model
     def _prepare_line_vals(self, item, sign, fiscal_position, sequence):

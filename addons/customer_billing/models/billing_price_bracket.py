@@ -32,7 +32,7 @@ class BillingPriceBracket(models.Model):
         return super().create(vals_list)
 
     def write(self, vals):
-        self.price_id._check_not_in_use()
+        (self.price_id | self.price_id.browse(vals.get("price_id")))._check_not_in_use()
         return super().write(vals)
 
     @api.ondelete(at_uninstall=False)

@@ -1062,6 +1062,10 @@ class BillingRun(models.Model):
             self.env["billing.engine"]._get_due_domain(company, today)
         )
         runs = self.browse()
+        stuck_sudo = self.sudo().search(  # of nights whose date was locked
+            [("company_id", "=", company.id), ("origin", "=", "nightly"), ("state", "=", "draft")]
+        )
+        stuck_sudo.filtered(lambda run: not run.move_ids).unlink()
         for plans in contracts.plan_id.grouped("invoice_policy").values():
             run_sudo = self.sudo().create(  # protected fields
                 {

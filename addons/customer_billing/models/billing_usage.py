@@ -85,6 +85,7 @@ class BillingUsage(models.Model):
         "billing.usage",
         string="Reverses",
         copy=False,
+        index="btree_not_null",
         ondelete="cascade",
         help="The record that this one takes back; neither counts.",
     )
@@ -456,6 +457,6 @@ class BillingUsage(models.Model):
             domain.append(("date", "<=", last_day))
         # sudo: an amendment moves records, charged or not; the engine nets what they cost
         records_sudo = self.sudo().search(domain)
-        super(BillingUsage, records_sudo).write(
+        super(BillingUsage, records_sudo).write(  # pylint: disable=super-method-mismatch
             {"contract_line_id": line.id, "charge_id": False}
         )

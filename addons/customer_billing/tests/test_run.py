@@ -325,6 +325,27 @@ class TestRun(BillingCommon):
         self.assertEqual(self.amounts(contract), {"2026-01-01": 100.0, "2026-02-01": 0.0})
         self.assertFalse(contract.next_bill_date)
 
+    def test_taxes_can_turn_a_bill_into_a_credit_note(self):
+        high = self.company_data["default_tax_sale"].copy({"name": "High", "amount": 50})
+        none = self.company_data["default_tax_sale"].copy({"name": "None", "amount": 0})
+        contract = self.new_contract(
+            "2026-01-01",
+            [
+                {"price_unit": 100.0, "tax_ids": [Command.set(none.ids)]},
+                {"price_unit": -90.0, "tax_ids": [Command.set(high.ids)]},
+            ],
+        )
+        run = self.new_run("2026-01-01", contract)
+        run.action_propose()
+        self.assertEqual((run.line_ids.amount, run.line_ids.amount_tax), (10.0, -45.0))
+        run.action_generate()
+        move = run.move_ids
+        self.assertEqual((move.move_type, move.amount_total), ("out_refund", 35.0))
+        self.assertEqual(move.invoice_line_ids.billing_charge_ids.mapped("amount"), [100.0, -90.0])
+        run.action_approve()
+        run.action_post()
+        self.assertEqual(run.state, "posted")
+
     def test_pause_credits_what_was_billed_ahead(self):
         contract = self.new_contract("2026-01-01")
         self.bill("2026-01-01", contract)

@@ -3,4 +3,5 @@ from . import (
     billing_contract_change,
     billing_contract_change_line,
     billing_contract_simulation,
+    billing_health,
 )
