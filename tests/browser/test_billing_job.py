@@ -33,7 +33,7 @@ def test_staff_bill_a_contract_and_the_customer_opens_the_bill(open_page, compan
     page.locator(".o_list_button_add:visible, .o-kanban-button-new:visible").first.click()
     choose(page, "partner_id", "Alpha Trading Ltd")
     choose(page, "plan_id", "Test monthly in advance")
-    page.get_by_role("button", name="Add a charge").or_(page.get_by_text("Add a charge")).first.click()
+    page.get_by_role("button", name="Add an item").or_(page.get_by_text("Add an item")).first.click()
     row = page.locator(".o_field_widget[name=line_ids] tr.o_selected_row")
     row.locator("[name=product_id] input").fill("Test hosting")
     page.locator(".o-autocomplete--dropdown-item", has_text="Test hosting").first.click()
@@ -92,6 +92,11 @@ def test_staff_bill_a_contract_and_the_customer_opens_the_bill(open_page, compan
         "billing_dispute_action",
         "billing_plan_action",
         "billing_price_action",
+        "billing_usage_action",
+        "billing_meter_action",
+        "billing_exception_action",
+        "billing_check_action",
+        "billing_cause_action",
         "account_move_action_bills",
     ],
 )
