@@ -7,7 +7,6 @@ from . import (
     billing_close_reason,
     billing_contract,
     billing_contract_amendment,
-    billing_contract_sweep,
     billing_contract_line,
     billing_contract_pause,
     billing_meter,

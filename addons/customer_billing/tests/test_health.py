@@ -15,7 +15,7 @@ class TestHealth(BillingCommon):
 
     def sweep(self, contracts):
         self.env.flush_all()
-        with mute_logger("odoo.addons.customer_billing.models.billing_contract_sweep"):
+        with mute_logger("odoo.addons.customer_billing.models.billing_contract"):
             contracts._sweep()
         self.env.flush_all()
         self.env.invalidate_all()
