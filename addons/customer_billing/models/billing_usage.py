@@ -207,7 +207,8 @@ class BillingUsage(models.Model):
         return records
 
     def write(self, vals):
-        if not FROZEN_FIELDS.intersection(vals):
+        moving = self.env.su and self.env.context.get("billing_moving")  # see _move_to
+        if moving or not FROZEN_FIELDS.intersection(vals):
             return super().write(vals)
         records = self.filtered(lambda record: record._has_changes(vals))
         if not self.env.su:
@@ -457,6 +458,6 @@ class BillingUsage(models.Model):
             domain.append(("date", "<=", last_day))
         # sudo: an amendment moves records, charged or not; the engine nets what they cost
         records_sudo = self.sudo().search(domain)
-        super(BillingUsage, records_sudo).write(  # pylint: disable=super-method-mismatch
+        records_sudo.with_context(billing_moving=True).write(
             {"contract_line_id": line.id, "charge_id": False}
         )
