@@ -19,6 +19,8 @@ if "BILLING_CACHE" not in os.environ:
 for _name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD"):
     if not os.environ.get(_name):  # make exports them empty; libpq takes that for a value
         os.environ.pop(_name, None)
+for _name in ("no_proxy", "NO_PROXY"):  # a proxy is for the world, not for our own servers
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost")))
 CACHE = Path(os.environ["BILLING_CACHE"]).resolve()
 PREFIX = os.environ.get("DB_PREFIX") or "billing"
 LANGUAGES = ("zh_CN",)
