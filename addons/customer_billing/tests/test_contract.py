@@ -1,3 +1,5 @@
+from freezegun import freeze_time
+
 from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
@@ -160,6 +162,7 @@ class TestContract(BillingCommon):
         self.assertEqual(contract.invoice_partner_id, accounting)
         self.assertEqual(self.bill("2026-01-01", contract).move_ids.partner_id, accounting)
 
+    @freeze_time("2026-11-10 12:00:00")
     def test_fixed_terms_renew_from_the_start_date(self):
         plan = self.env["billing.plan"].create(
             {"name": "Term", "renewal": "auto", "term_interval": 1, "term_unit": "month", "notice_days": 3}
