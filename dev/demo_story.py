@@ -311,6 +311,7 @@ class Story:
             partner = contract.partner_id
             contract.write({"user_id": partner.user_id.id, "officer_id": partner.billing_officer_id.id})
         self.make_history_of_portal_customers()
+        self.make_metered_contracts()
         made = self.env["billing.contract"]
         by_name = {partner.name: partner for partner in self.customers}
         tenants = [by_name[name] for name, _city in TENANTS]
@@ -345,6 +346,60 @@ class Story:
             self.ref("partner_maple"), "plan_monthly_first", (("product_management_fee", 120, 120),), start, **old
         )
         contracts.action_activate()
+
+    def make_metered_contracts(self):
+        """Usage with a minimum commitment, a coupon, a trial with a ramp; the newest reading comes late."""
+        mingyuan, start = self.ref("partner_mingyuan"), self.run_days[0].replace(day=1)
+        ramp = self.today + relativedelta(months=2, day=1)
+        usage = {"charge_type": "usage", "price_id": False}
+        lines = (
+            {"product_id": "product_api_calls", **usage, "meter_id": "meter_api_calls", "price_unit": 0.08},
+            {"product_id": "product_active_users", **usage, "meter_id": "meter_active_users", "price_unit": 65.0},
+            {"product_id": "product_commitment", "charge_type": "minimum", "price_id": False, "price_unit": 4000.0},
+            {"product_id": "product_coupon", "price_id": False, "price_unit": -500.0, "max_slots": 6},
+            {"product_id": "product_hosting", "price_id": False, "price_unit": 0.0,
+             "date_end": start + relativedelta(months=2) - DAY, "name": "云托管（试用）"},
+            {"product_id": "product_hosting", "price_id": False, "price_unit": 1500.0,
+             "date_start": start + relativedelta(months=2), "date_end": ramp - DAY},
+            {"product_id": "product_hosting", "price_id": False, "price_unit": 1800.0, "date_start": ramp},
+        )  # fmt: skip
+        self.metered = self.env["billing.contract"].create(
+            {
+                "partner_id": mingyuan.id,
+                "plan_id": self.ref("plan_monthly_end").id,
+                "currency_id": self.cny.id,
+                "date_start": start,
+                "line_ids": [Command.create(self.prepare_metered_line(mingyuan, line)) for line in lines],
+            }
+        )
+        self.metered.action_activate()
+        late = self.today - DAY * 40
+        self.record_usage([day for day in self.days(start, self.today) if day != late])
+        self.events.append((late + DAY * 36, self, "record_usage", ([late],)))
+
+    def prepare_metered_line(self, partner, line):
+        product = self.ref(line["product_id"])
+        named = {"name": product.with_context(lang=partner.lang).name, **line, "product_id": product.id}
+        return named | ({"meter_id": self.ref(line["meter_id"]).id} if "meter_id" in line else {})
+
+    def days(self, start, end):
+        return [start + DAY * number for number in range((end - start).days)]
+
+    def record_usage(self, days):
+        """A reading of each meter on each of the ``days``, as another system sends them."""
+        contract = self.metered.name
+        rows = []
+        for day in days:
+            seen = {"contract": contract, "timestamp": f"{day} 10:00:00"}
+            calls = 900 + day.day * 17 % 400 + day.month * 90
+            rows.append({**seen, "meter": "api", "quantity": calls, "external_id": f"api {day}"})
+            users = range(day.day % 3, 6 + day.month)
+            rows += [
+                {**seen, "meter": "users", "key": f"user{user}", "external_id": f"users {day} {user}", "quantity": 1}
+                for user in users
+            ]
+        results = self.env["billing.usage"].record_batch(rows)
+        assert all(result["status"] == "created" for result in results), results
 
     def choose_start(self, plan):
         """A day of the past year; yearly contracts are old enough to have been renewed."""
@@ -423,7 +478,8 @@ class Story:
         """What happened to contracts up to this day."""
         while self.events and self.events[0][0] <= day:
             _day, contract, method, arguments = self.events.pop(0)
-            getattr(contract.with_user(self.users["officer"]), method)(*arguments)
+            actor = contract.with_user(self.users["officer"]) if contract is not self else self
+            getattr(actor, method)(*arguments)
 
     # Runs
 

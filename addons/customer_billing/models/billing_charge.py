@@ -265,15 +265,7 @@ class BillingCharge(models.Model):
 
     def _format_amount(self, value, exact=False):
         """An amount in the currency of the charge; ``exact`` keeps all decimals of a price."""
-        number = float(value)
-        currency = self.currency_id
-        digits = currency.decimal_places
-        while exact and digits < 12 and abs(round(number, digits) - number) > 1e-12:
-            digits += 1
-        text = formatLang(self.env, number, digits=digits)
-        if currency.position == "after":
-            return f"{text}\N{NO-BREAK SPACE}{currency.symbol}"
-        return f"{currency.symbol}\N{NO-BREAK SPACE}{text}"
+        return self.currency_id._format_exact(value) if exact else self.currency_id.format(float(value))
 
     def _format_number(self, value):
         number = float(Fraction(value))

@@ -102,6 +102,7 @@ class BillingContractLine(models.Model):
         ondelete="restrict",
         help="The published price; empty for a negotiated one.",
     )
+    pricing_model = fields.Selection(related="price_id.pricing_model")
     price_unit = fields.Float(
         string="Unit Price",
         compute="_compute_price_unit",

@@ -1,5 +1,6 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import formatLang
 
 from ..tools import money, pricing
 
@@ -64,6 +65,7 @@ class BillingPrice(models.Model):
     )
     date_to = fields.Date(string="Valid To", tracking=True)
     bracket_ids = fields.One2many("billing.price.bracket", "price_id", copy=True)
+    tariff = fields.Text(compute="_compute_tariff", help="The price in words, a line for each bracket.")
     active = fields.Boolean(default=True)
 
     _date_order = models.Constraint(
@@ -78,6 +80,70 @@ class BillingPrice(models.Model):
             if price.pricing_model in ("flat", "per_unit") and price.currency_id:
                 name += f" {price.currency_id.format(price.unit_amount)}"
             price.display_name = name
+
+    @api.depends("pricing_model", "unit_amount", "package_size", "minimum_amount", "bracket_ids", "currency_id")
+    @api.depends_context("lang")
+    def _compute_tariff(self):
+        for price in self:
+            lines = price._describe() if price.currency_id else []
+            price.tariff = "\n".join(lines)
+
+    def _describe(self):
+        """The price in words that a customer can read, as lines in the language of the reader."""
+        self.ensure_one()
+        lines = self._describe_brackets() if self.bracket_ids else [self._describe_amount()]
+        if self.minimum_amount:
+            lines.append(self.env._("at least %s", self.currency_id.format(self.minimum_amount)))
+        return lines
+
+    def _describe_amount(self):
+        """A price without brackets."""
+        amount = self.currency_id._format_exact(self.unit_amount)
+        if self.pricing_model == "package":
+            size = self._format_quantity(self.package_size)
+            return self.env._("%(amount)s per started package of %(size)s", amount=amount, size=size)
+        if self.pricing_model == "percentage":
+            return self.env._("%s%% of the amount", self._format_quantity(self.unit_amount * 100))
+        if self.pricing_model == "flat":
+            return self.env._("%s per period", amount)
+        return self.env._("%s per unit", amount)
+
+    def _describe_brackets(self):
+        """A line for each bracket; what is in force follows from the pricing model."""
+        lines, lower = [], 0.0
+        for bracket in self.bracket_ids:
+            each = bracket.unit_amount and self.currency_id._format_exact(bracket.unit_amount)
+            fixed = bracket.flat_amount and self.currency_id.format(bracket.flat_amount)
+            if self.pricing_model == "stairstep" or not each:
+                price = fixed or self.currency_id.format(0.0)
+            elif fixed:
+                price = self.env._("%(each)s each and %(fixed)s", each=each, fixed=fixed)
+            else:
+                price = self.env._("%s each", each)
+            lines.append(self._describe_bracket(bracket.up_to, lower, price))
+            lower = bracket.up_to
+        if self.pricing_model == "volume":
+            lines.append(self.env._("The bracket reached gives the price of all units."))
+        return lines
+
+    def _describe_bracket(self, up_to, lower, price):
+        """For which quantities ``price`` is: the next ones, or all when that many are reached."""
+        values = {"price": price, "lower": self._format_quantity(lower)}
+        if not up_to:
+            return self.env._("above %(lower)s: %(price)s", **values) if lower else price
+        if self.pricing_model != "graduated":
+            return self.env._("up to %(upper)s: %(price)s", upper=self._format_quantity(up_to), **values)
+        values["count"] = self._format_quantity(up_to - lower)
+        if lower:
+            return self.env._("next %(count)s: %(price)s", **values)
+        return self.env._("first %(count)s: %(price)s", **values)
+
+    def _format_quantity(self, value):
+        """A quantity without needless zeros."""
+        digits = 0
+        while digits < 4 and abs(round(value, digits) - value) > 1e-9:
+            digits += 1
+        return formatLang(self.env, value, digits=digits)
 
     @api.constrains("code", "product_id", "currency_id", "company_id", "date_from", "date_to", "active")
     def _check_overlap(self):

@@ -200,3 +200,47 @@ class TestContract(BillingCommon):
         self.assertIn("Renew or close", contract.activity_ids.summary)
         contract.action_renew()
         self.assertGreater(contract.date_end, end)
+
+    def test_a_price_is_described_in_words(self):
+        def describe(**vals):
+            price = self.env["billing.price"].create(
+                {
+                    "product_id": self.product.id,
+                    "currency_id": self.company.currency_id.id,
+                    "code": f"T{vals['pricing_model']}",
+                    **vals,
+                }
+            )
+            return price.tariff.replace("\N{NO-BREAK SPACE}", " ").split("\n")
+
+        def brackets(field="unit_amount"):
+            return [
+                Command.create({"up_to": 1000, field: 0.5}),
+                Command.create({"up_to": 5000, field: 0.425}),
+                Command.create({field: 0.25}),
+            ]
+
+        self.assertEqual(describe(pricing_model="flat", unit_amount=12), ["$ 12.00 per period"])
+        self.assertEqual(
+            describe(pricing_model="per_unit", unit_amount=0.125, minimum_amount=5),
+            ["$ 0.125 per unit", "at least $ 5.00"],
+        )
+        self.assertEqual(
+            describe(pricing_model="package", unit_amount=8, package_size=500),
+            ["$ 8.00 per started package of 500"],
+        )
+        self.assertEqual(
+            describe(pricing_model="percentage", unit_amount=0.025), ["2.5% of the amount"]
+        )
+        self.assertEqual(
+            describe(pricing_model="graduated", bracket_ids=brackets()),
+            ["first 1,000: $ 0.50 each", "next 4,000: $ 0.425 each", "above 5,000: $ 0.25 each"],
+        )
+        self.assertEqual(
+            describe(pricing_model="volume", bracket_ids=brackets())[:2],
+            ["up to 1,000: $ 0.50 each", "up to 5,000: $ 0.425 each"],
+        )
+        self.assertEqual(
+            describe(pricing_model="stairstep", bracket_ids=brackets("flat_amount")),
+            ["up to 1,000: $ 0.50", "up to 5,000: $ 0.43", "above 5,000: $ 0.25"],
+        )
