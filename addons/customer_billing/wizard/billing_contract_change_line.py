@@ -36,6 +36,8 @@ class BillingContractChangeLine(models.TransientModel):
         min_display_digits="Product Price",
     )
     discount = fields.Float(string="Disc.%", digits="Discount")
+    date_start = fields.Date(related="line_id.date_start", string="Start")
+    pricing_model = fields.Selection(related="line_id.pricing_model")
     end = fields.Boolean(help="The line ends the day before the change.")
 
     @api.depends("product_id")
