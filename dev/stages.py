@@ -17,7 +17,7 @@ PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 PYLINT_CHECKS = (
     "--disable=all",
     "--enable=odoolint,anomalous-backslash-in-string,assignment-from-none,dangerous-default-value,duplicate-key,"
-    "reimported,return-in-init,too-few-format-args,unreachable,eval-used",
+    "function-redefined,reimported,return-in-init,too-few-format-args,unreachable,eval-used",
     "--disable=missing-readme,attribute-string-redundant,missing-return",
 )
 

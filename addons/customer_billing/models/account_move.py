@@ -141,6 +141,8 @@ class AccountMove(models.Model):
             drafts = self.filtered(lambda move: move.billing_run_id and move.state == "draft")
             if drafts:
                 self.env["billing.exception"]._check_moves(drafts)
+        if len(self) > 1:  # the taxes of a batch at once: core asks for them bill by bill
+            self.line_ids.fetch(["tax_ids", "tax_tag_ids", "tax_line_id"])
         return super()._post(soft=soft)
 
     def write(self, vals):
@@ -169,12 +171,6 @@ class AccountMove(models.Model):
             check_company_once(self, original.__func__)
         else:
             super()._check_company(fnames)
-
-    def _post(self, soft=True):
-        """Read the taxes of a whole batch of bills at once: core asks for them bill by bill."""
-        if len(self) > 1:
-            self.line_ids.fetch(["tax_ids", "tax_tag_ids", "tax_line_id"])
-        return super()._post(soft=soft)
 
     def _get_next_sequence_format(self):
         """Look at the latest number of a journal once for a batch of bills of one date.

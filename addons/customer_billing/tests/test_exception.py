@@ -120,6 +120,12 @@ class TestException(BillingCommon):
         contract = self.new_contract("2019-01-01", billed_through="2026-01-31")
         self.assertFalse(self.found(self.bill("2026-02-01", contract).move_ids))
 
+    def test_posting_a_bill_by_hand_checks_again(self):
+        draft = self.bill("2026-01-01", self.new_contract("2026-01-01"), post=False).move_ids
+        draft.copy({"invoice_date": "2026-01-01"}).action_post()
+        with self.assertRaisesRegex(UserError, "is held by “Billed twice”"):
+            draft.action_post()
+
     def test_too_many_lines(self):
         self.check("many_lines").count = 2
         contract = self.new_contract("2026-01-01", [{}, {}, {}])
