@@ -1,98 +1,182 @@
-"""A process of its own that bills contracts in small chunks, to be killed: crash_worker.py CONF DB STEP.
+"""A process of its own that bills contracts in small chunks, to be killed: crash_worker.py CONF DB STEP OPTIONS.
 
-STEP ``make`` creates the contracts, ``work`` goes on with their run (READY is printed before), ``check`` prints the
-ledger as JSON.
+STEP ``make`` creates equal contracts under each of the given names, ``work`` goes on with the run of one name and
+prints each phase as it enters it, ``check`` prints what the database holds for one name as JSON.
 """
 
+import datetime
+import io
 import json
 import sys
+from unittest.mock import patch
 
 from odoo import SUPERUSER_ID, Command, api
 from odoo.modules.registry import Registry
 from odoo.tools import config
+from odoo.tools.pdf import PdfFileWriter
 
-REF = "CRASH-TEST"
-CHUNK = 8
+JANUARY = datetime.date(2026, 1, 1)
 
 
-def make(env, count, first, **_options):
-    """Contracts of two lines, monthly in advance from the day FIRST."""
-    plan = env["billing.plan"].create({"name": REF, "anchor": "month_end"})
-    product = env["product.product"].create({"name": REF, "type": "service", "list_price": 10.0})
-    for number in range(count):
-        partner = env["res.partner"].create({"name": f"{REF} {number}", "email": f"crash{number}@customer.example"})
-        contract = env["billing.contract"].create(
-            {
-                "partner_id": partner.id,
-                "plan_id": plan.id,
-                "date_start": first,
-                "client_ref": REF,
-                "line_ids": [
-                    Command.create({"product_id": product.id, "quantity": 1 + number % 3}),
-                    Command.create({"product_id": product.id, "price_unit": 33.33}),
-                ],
-            }
+def make(env, names, count, **_options):
+    """COUNT contracts under each name: in advance, in arrears with usage and a minimum, several on one bill, and
+    paused and amended ones. One in five customers has an e-mail address."""
+    plans = env["billing.plan"].create(
+        [{"name": "CRASH", "anchor": "month_end"}, {"name": "CRASH", "anchor": "month_end", "timing": "arrears"}]
+    )
+    meter = env["billing.meter"].create({"name": "CRASH", "code": "CRASH"})
+    manager = env.ref("customer_billing.group_billing_manager")
+    env["res.users"].create({"name": "CRASH", "login": "CRASH", "group_ids": [Command.link(manager.id)]})
+    product = env["product.product"].create({"name": "CRASH", "type": "service", "list_price": 10.0})
+    for name in names:
+        partners = env["res.partner"].create(
+            [
+                {
+                    "name": f"{name}/{number:05}",
+                    "email": number % 5 == 0 and f"{name}.{number}@customer.example",
+                    "billing_consolidation": "customer" if number % 4 == 2 else False,
+                }
+                for number in range(count)
+            ]
         )
-        contract.action_activate()
+        contracts = env["billing.contract"].create(
+            [
+                {
+                    "name": f"{name}/{number:05}",
+                    # of four contracts the third and the fourth come on one bill
+                    "partner_id": partners[number - (number % 4 == 3)].id,
+                    "plan_id": plans[number % 4 == 1].id,
+                    "date_start": JANUARY,
+                    "client_ref": name,
+                    "line_ids": _lines(number, product, meter),
+                }
+                for number in range(count)
+            ]
+        )
+        contracts.action_activate()
+        env["billing.usage"].create(
+            [
+                {"contract_line_id": line.id, "timestamp": f"2026-{month:02}-15 12:00:00"}
+                | {"quantity": 7 * month + number % 50}
+                for number, contract in enumerate(contracts)
+                for line in contract.line_ids.filtered("meter_id")
+                for month in (1, 2, 3)
+            ]
+        )
+        for contract in contracts[3::8]:
+            contract.action_pause("2026-01-11")
+            contract.action_resume("2026-01-21")
+            contract.action_amend({"lines": [{"line_id": contract.line_ids[0].id, "quantity": 5}]}, "2026-02-10")
     env.cr.commit()
 
 
-def work(env, until, **_options):
-    """Propose, make and post the bills of the contracts as the background job does, from where it stopped."""
-    contracts = env["billing.contract"].search([("client_ref", "=", REF)])
-    run = env["billing.run"].search([("contract_ids", "in", contracts.ids), ("state", "!=", "sent")], limit=1)
-    if not run:
-        run = env["billing.run"].create(
-            {"date": until, "invoice_date": until, "contract_ids": [Command.set(contracts.ids)]}
-        )
+def _lines(number, product, meter):
+    lines = [{"quantity": 1 + number % 3}, {"price_unit": 33.33}]
+    if number % 4 == 1:
+        lines += [
+            {"charge_type": "usage", "meter_id": meter.id, "price_unit": 0.5},
+            {"charge_type": "minimum", "price_unit": 12.0},
+        ]
+    return [
+        Command.create({"product_id": product.id, "sequence": sequence, **line}) for sequence, line in enumerate(lines)
+    ]
+
+
+def work(env, name, until, **_options):
+    """Propose, make, post and send the bills of the contracts as the background jobs do, from where it stopped."""
+    contracts = env["billing.contract"].search([("client_ref", "=", name)])
+    runs = env["billing.run"].search([("contract_ids", "in", contracts.ids)])
+    run = runs or env["billing.run"].create(
+        {"date": until, "invoice_date": until, "contract_ids": [Command.set(contracts.ids)]}
+    )
+    if not runs:
         run.write({"state": "proposed", "job": "propose"})
         env.cr.commit()
-    print("READY", flush=True)
-    while run.state != "posted":
+    phase = ""
+    while run.state != "sent":
+        if phase != (phase := _phase(run)):
+            print(phase, flush=True)
         if run.job:
             run._work()
         elif run.state == "proposed":
             run.job = "generate"
         elif run.state == "generated":
-            run.action_approve()
+            run.with_user(env["res.users"].search([("login", "=", "CRASH")])).action_approve()
             run.job = "post"
+        else:
+            run.move_ids.filtered(lambda move: not move.billing_delivery_state)._queue_delivery()
+            env.cr.commit()
+            env["account.move"]._cron_deliver()
         env.cr.commit()
         env.invalidate_all()
-    print("DONE", flush=True)
+    print("done", flush=True)
 
 
-def check(env, **_options):
-    """What the database holds, read by plain SQL."""
-    env.cr.execute(
-        """SELECT c.id, count(h.id), count(DISTINCT (h.contract_line_id, h.slot_start)), coalesce(sum(h.amount), 0),
-                  count(DISTINCT l.move_id), count(*) FILTER (WHERE l.parent_state = 'posted')
-             FROM billing_contract c
-             LEFT JOIN billing_charge h ON h.contract_id = c.id AND h.state = 'billed'
-             LEFT JOIN account_move_line l ON l.id = h.move_line_id
-            WHERE c.client_ref = %s GROUP BY c.id ORDER BY c.id""",
-        [REF],
-    )
-    contracts = [[float(value) for value in row] for row in env.cr.fetchall()]
-    env.cr.execute(
-        """SELECT coalesce(sum(m.amount_untaxed), 0), coalesce(sum(m.amount_total), 0),
-                  (SELECT coalesce(sum(l.balance), 0) FROM account_move_line l JOIN account_move n ON n.id = l.move_id
-                     JOIN account_account a ON a.id = l.account_id
-                    WHERE n.ref = %s AND n.state = 'posted' AND a.account_type = 'asset_receivable')
-             FROM account_move m WHERE m.ref = %s AND m.state = 'posted'""",
-        [REF, REF],
-    )
-    print(json.dumps({"contracts": contracts, "bills": [float(value) for value in env.cr.fetchone()]}), flush=True)
+def _phase(run):
+    return run.job or {"proposed": "generate", "generated": "post", "posted": "send"}[run.state]
+
+
+LEDGER = {
+    "charges": """
+        SELECT split_part(c.name, '/', 2), l.sequence, l.date_start, h.kind, h.slot_start, h.period_start,
+               h.period_end, h.bill_date, h.revision, h.quantity, h.price_unit, h.amount, h.waived, h.state,
+               b.parent_state, h.trace::text
+          FROM billing_charge h JOIN billing_contract c ON c.id = h.contract_id
+          JOIN billing_contract_line l ON l.id = h.contract_line_id
+          LEFT JOIN account_move_line b ON b.id = h.move_line_id WHERE c.client_ref = %s""",
+    "contracts": """
+        SELECT split_part(c.name, '/', 2), c.state, c.next_bill_date, l.sequence, l.date_start, l.recompute_from
+          FROM billing_contract c JOIN billing_contract_line l ON l.contract_id = c.id WHERE c.client_ref = %s""",
+    "usage": """
+        SELECT split_part(c.name, '/', 2), u.date, u.quantity, h.slot_start
+          FROM billing_usage u JOIN billing_contract c ON c.id = u.contract_id
+          LEFT JOIN billing_charge h ON h.id = u.charge_id WHERE c.client_ref = %s""",
+    "lines": """
+        SELECT split_part(p.name, '/', 2), m.move_type, l.display_type, l.sequence, a.id,
+               CASE WHEN l.display_type = 'payment_term' THEN '' ELSE l.name END, l.quantity, l.price_unit, l.discount,
+               l.price_subtotal, l.price_total, l.balance, l.amount_currency, l.amount_residual, l.parent_state,
+               l.billing_period_start, l.billing_period_end, l.date_maturity
+          FROM account_move_line l JOIN account_move m ON m.id = l.move_id JOIN res_partner p ON p.id = m.partner_id
+          LEFT JOIN account_account a ON a.id = l.account_id WHERE m.ref = %s""",
+    "bills": """
+        SELECT split_part(p.name, '/', 2), m.move_type, m.state, m.invoice_date, m.amount_untaxed, m.amount_tax,
+               m.amount_total, m.amount_residual, m.billing_delivery_state,
+               (SELECT count(*) FROM mail_message g
+                  JOIN mail_notification n ON n.mail_message_id = g.id AND n.notification_type = 'email'
+                 WHERE g.model = 'account.move' AND g.res_id = m.id)
+          FROM account_move m JOIN res_partner p ON p.id = m.partner_id WHERE m.ref = %s""",
+    "numbers": "SELECT sequence_prefix, sequence_number FROM account_move WHERE ref = %s",
+}
+
+
+def check(env, name, **_options):
+    """What the database holds, read by plain SQL, without the ids."""
+    found = {}
+    for part, query in LEDGER.items():
+        env.cr.execute(query, [name])
+        found[part] = sorted([list(map(str, row)) for row in env.cr.fetchall()])
+    print(json.dumps(found), flush=True)
+
+
+def _print(*_args, **_kwargs):
+    """An empty page: the printing program is not what is tested, and takes a second per bill."""
+    writer, buffer = PdfFileWriter(), io.BytesIO()
+    writer.add_blank_page(200, 200)
+    writer.write(buffer)
+    return buffer.getvalue()
 
 
 def main(conf, database, step, options):
     config.parse_config(["-c", conf, "-d", database, "--log-level=error"], setup_logging=True)
     registry = Registry(database)
+    from odoo.addons.base.models.ir_actions_report import IrActionsReport
     from odoo.addons.customer_billing.models import billing_run
 
-    billing_run.CHUNK_SIZE = billing_run.POST_SIZE = CHUNK
-    with registry.cursor() as cr:
+    options = json.loads(options)
+    billing_run.CHUNK_SIZE = billing_run.POST_SIZE = options.get("chunk", 8)
+    with registry.cursor() as cr, patch.object(IrActionsReport, "_run_wkhtmltopdf", _print):
         env = api.Environment(cr, SUPERUSER_ID, {})
-        {"make": make, "work": work, "check": check}[step](env, **json.loads(options))
+        {"make": make, "work": work, "check": check}[step](env, **options)
 
 
 if __name__ == "__main__":
