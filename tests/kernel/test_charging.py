@@ -215,6 +215,19 @@ def test_known_answer_credit_names_the_days_taken_back():
     assert credit.revision == 1
 
 
+def test_known_answer_an_ended_line_in_arrears_comes_on_the_regular_bill():
+    [_january, last], _following = Ledger().run(
+        monthly(end=date(2026, 2, 15), contract_end=None), date(2026, 12, 31)
+    )
+    assert (last.bill_date, last.amount) == (date(2026, 3, 5), Decimal("35.71"))  # 10 of 28 days
+
+
+def test_known_answer_discount():
+    inputs = replace(monthly().inputs, quantity=Decimal(3), discount=Decimal("12.5"))
+    found, _following = Ledger().run(monthly(inputs=inputs), date(2026, 12, 31))
+    assert [d.amount for d in found] == [Decimal("262.50"), Decimal("262.50"), Decimal("93.15")]
+
+
 def test_one_time_charge_is_booked_once_on_its_day():
     ledger = Ledger()
     terms = monthly(kind="one_time", start=date(2026, 2, 10), end=None)

@@ -214,6 +214,12 @@ def test_known_answer_minimum_charges_the_shortfall_and_credits_it_for_late_usag
     assert found[1].entitlement.covered_amount == 40
 
 
+def test_known_answer_a_credit_for_usage_does_not_raise_the_minimum():
+    minimum = line("minimum", price=pricing.Price("per_unit", Decimal(50)))
+    found = Ledger().run({"u": line(records=[(START, -100)]), "m": minimum}, date(2026, 2, 1))
+    assert [d.amount for d in found] == [Decimal("-10.00"), Decimal("50.00")]
+
+
 def test_known_answer_minimum_of_a_partial_period_is_prorated():
     end = date(2026, 1, 16)
     minimum = line(

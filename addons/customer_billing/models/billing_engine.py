@@ -111,11 +111,12 @@ class BillingEngine(models.AbstractModel):
         contracts.pause_ids.fetch(["contract_id", "date_from", "date_to"])
         lines.price_id.bracket_ids.fetch(["price_id"])
         dues = {contract: Due(contract) for contract in contracts}
+        handovers = {line.previous_line_id: line.date_start for line in lines}
         terms, from_days = {}, {}
         for line in lines:
             due = dues[line.contract_id]
             try:
-                terms[line] = line._get_terms()
+                terms[line] = replace(line._get_terms(), handover=handovers.get(line))
                 from_days[line] = charging.slot_start(
                     terms[line], line.recompute_from or line.date_start
                 )
@@ -198,7 +199,7 @@ class BillingEngine(models.AbstractModel):
     def _load_booked(self, from_days):
         """The ledger of lines from a slot on: {line id: {slot start: charging.Booked}}.
 
-        Waived credits are left out; the inputs are those frozen by the first entry.
+        Waived credits are summed apart; the inputs are those frozen by the first entry.
         """
         if not from_days:
             return {}
@@ -208,6 +209,7 @@ class BillingEngine(models.AbstractModel):
                 """
                 SELECT c.contract_line_id, c.slot_start,
                        SUM(c.amount) FILTER (WHERE NOT COALESCE(c.waived, FALSE)),
+                       SUM(c.amount) FILTER (WHERE c.waived),
                        MAX(c.revision),
                        (ARRAY_AGG(c.trace ORDER BY c.revision))[1],
                        (ARRAY_AGG(c.trace ORDER BY COALESCE(c.waived, FALSE), c.revision DESC))[1]
@@ -222,9 +224,13 @@ class BillingEngine(models.AbstractModel):
             )
         )
         booked = defaultdict(dict)
-        for line_id, slot_start, amount, revision, first, last in rows:
+        for line_id, slot_start, amount, waived, revision, first, last in rows:
             booked[line_id][slot_start] = trace.to_booked(
-                first, last, money.to_decimal(amount or 0.0), revision
+                first,
+                last,
+                money.to_decimal(amount or 0.0),
+                revision,
+                money.to_decimal(waived or 0.0),
             )
         return booked
 

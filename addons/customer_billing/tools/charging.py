@@ -58,13 +58,14 @@ class Terms:
     aggregation: str = "sum"  # see usage.aggregate
     days: tuple[usage.DayUsage, ...] = ()
     covered: Mapping[Period, Decimal] = field(default_factory=dict)
+    handover: date | None = None  # from this day on another line charges in place of this one
 
 
 @dataclass(frozen=True, slots=True)
 class Booked:
     """What the ledger holds for one slot: the sum of its entries that count, the revision of
-    the latest with the quantity and the days served by then, and the inputs frozen by the
-    first."""
+    the latest with the quantity and the days served by then, the inputs frozen by the first,
+    and the sum of what was credited for good."""
 
     slot: recurrence.Slot
     amount: Decimal
@@ -72,6 +73,7 @@ class Booked:
     inputs: Inputs
     served: tuple[tuple[date, date], ...] = ()
     quantity: Decimal = Decimal(0)
+    waived: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,9 @@ def _difference(
     should = entitlement(terms, slot, inputs)
     booked_amount = entry.amount if entry else Decimal(0)
     amount = should.amount - booked_amount
+    handed_over = terms.end and terms.end == terms.handover and terms.end < slot.period_end
+    if entry and entry.waived and not handed_over:
+        amount = _without_waived(amount, booked_amount, entry.waived)
     if not amount and (entry or not should.served):
         return
     yield Difference(
@@ -294,6 +299,24 @@ def _difference(
         booked_quantity=entry.quantity if entry else Decimal(0),
         record_count=record_count,
     )
+
+
+def _without_waived(amount: Decimal, booked: Decimal, waived: Decimal) -> Decimal:
+    """What is left of a difference once what was credited for good is set off against it, so
+    that no credit is given twice: charge and credits of a slot never come to less than nothing.
+
+    >>> hundred, sixty = Decimal(100), Decimal(60)
+    >>> [str(_without_waived(-hundred, hundred, waived)) for waived in (-hundred, -sixty)]
+    ['0', '-40']
+    >>> str(_without_waived(Decimal(20), hundred, -hundred))
+    '20'
+    """
+    if amount * waived <= 0:
+        return amount
+    left = booked + waived
+    if left * waived >= 0:
+        return Decimal(0)
+    return max(amount, -left) if amount < 0 else min(amount, -left)
 
 
 def _days_about(should: Entitlement, entry: Booked | None) -> tuple[tuple[date, date], ...]:

@@ -59,9 +59,11 @@ def from_difference(difference: charging.Difference) -> dict:
     }
 
 
-def to_booked(first: dict, last: dict, amount: Decimal, revision: int) -> charging.Booked:
+def to_booked(
+    first: dict, last: dict, amount: Decimal, revision: int, waived: Decimal = Decimal(0)
+) -> charging.Booked:
     """The ledger entry of a slot: inputs frozen by its first charge, quantity and
-    days served by its last."""
+    days served by its last, ``amount`` that counts and what was ``waived``."""
     start, end = map(date.fromisoformat, first["slot"])
     period_start, period_end = map(date.fromisoformat, first["period"])
     return charging.Booked(
@@ -78,6 +80,7 @@ def to_booked(first: dict, last: dict, amount: Decimal, revision: int) -> chargi
             (date.fromisoformat(start), date.fromisoformat(end)) for start, end in last["served"]
         ),
         quantity=Decimal(last["quantity"]),
+        waived=waived,
     )
 
 
