@@ -6,11 +6,12 @@ Odoo does with every request. Afterwards the ledger is counted day by day (see l
 """
 
 import os
+import random
 import threading
 import time
 import uuid
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from unittest.mock import patch
 
 import ledger
@@ -18,6 +19,7 @@ import live
 import pytest
 from psycopg2 import OperationalError
 
+DAY = timedelta(days=1)
 FIRST, MARCH, APRIL = date(2026, 1, 1), date(2026, 3, 1), date(2026, 4, 1)
 
 
@@ -179,6 +181,96 @@ def _checked():
     from odoo.addons.customer_billing.models.account_move import CHECKED
 
     return CHECKED
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("LIVES", "6"))))
+def test_invariant_5_any_life_ends_at_the_count_by_day(registry, seed):
+    """Changes of all kinds on random days, runs between them; what is refused changes nothing."""
+    from odoo.exceptions import UserError
+
+    choose = random.Random(seed)
+    case, until = Case(registry, choose.choice(("advance", "arrears")), billed=False), FIRST
+    story = []
+    for _number in range(choose.randrange(4, 16)):
+        day = FIRST + choose.randrange(150) * DAY
+        if choose.random() < 0.3:
+            until = max(until, day)
+            story.append(f"run {until}")
+            case.bill(until)
+            continue
+        name, deed = choose.choice(list(LIFE.items()))
+        story.append(f"{name} {day}")
+        try:
+            with transaction(registry) as env:
+                deed(case, env, day, choose)
+        except UserError:
+            story[-1] += " (refused)"
+    try:
+        case.check(LATEST)
+    except AssertionError as error:
+        raise AssertionError(f"{story}: {error}") from error
+
+
+def life_amend(case, env, day, choose):
+    lines = case.contract(env).line_ids.filtered(lambda line: not line.date_end or line.date_end >= day)
+    values = choose.choice(({"quantity": choose.randrange(1, 9)}, {"price_unit": choose.randrange(1, 999) / 100}))
+    line = choose.choice(lines.sorted("id"))
+    if line.meter_id:
+        values = {"price_unit": choose.randrange(1, 999) / 100}
+    change = choose.choice(({"line_id": line.id, **values}, {"line_id": line.id, "end": True}))
+    case.contract(env).action_amend({"lines": [change], "bill_now": choose.random() < 0.3}, day)
+
+
+def life_pause(case, env, day, choose):
+    length = choose.choice((0, choose.randrange(60)))
+    env["billing.contract.pause"].create(
+        {"contract_id": case.id, "date_from": day, "date_to": day + length * DAY if length else False}
+    )
+
+
+def life_unpause(case, env, _day, choose):
+    if pauses := case.contract(env).pause_ids.sorted("id"):
+        choose.choice(pauses).unlink()
+
+
+def life_resume(case, env, day, _choose):
+    case.contract(env).action_resume(day)
+
+
+def life_close(case, env, day, _choose):
+    case.contract(env).action_close(day)
+
+
+def life_reopen(case, env, _day, _choose):
+    case.contract(env).date_end = False
+
+
+def life_record(case, env, day, choose):
+    env["billing.usage"].create(
+        {"contract_id": case.id, "meter_id": env["billing.meter"].search([("code", "=", case.meter)]).id,
+         "timestamp": f"{day} 11:00:00", "quantity": choose.randrange(1, 500)}
+    )  # fmt: skip
+
+
+def life_reverse(case, env, _day, choose):
+    records = env["billing.usage"].search([("contract_id", "=", case.id)], order="id")
+    choose.choice(records).action_reverse()
+
+
+def life_credit(case, env, _day, choose):
+    if moves := case.bills(env).filtered(lambda m: m.move_type == "out_invoice" and m.payment_state == "not_paid"):
+        move = choose.choice(moves).with_context(billing_again=choose.random() < 0.5)
+        move._reverse_moves([{"invoice_date": MARCH}], cancel=True)
+
+
+def life_cancel(case, env, _day, choose):
+    if moves := case.bills(env).filtered(lambda m: m.payment_state == "not_paid"):
+        move = choose.choice(moves)
+        move.button_draft()
+        move.button_cancel()
+
+
+LIFE = {name.removeprefix("life_"): deed for name, deed in list(globals().items()) if name.startswith("life_")}
 
 
 # What a person may do on a contract that is billed up to March 1, while a run up to April 1 is made. #

@@ -228,6 +228,28 @@ def test_known_answer_discount():
     assert [d.amount for d in found] == [Decimal("262.50"), Decimal("262.50"), Decimal("93.15")]
 
 
+def test_known_answer_each_adjustment_names_the_days_of_its_own_change():
+    ledger, terms = Ledger(), monthly(timing="advance", end=None)
+    ledger.run(terms, date(2026, 1, 5))
+    first = (date(2026, 1, 10), date(2026, 1, 12))
+    second = (date(2026, 1, 20), date(2026, 1, 25))
+    ledger.run(replace(terms, holes=(first,)), date(2026, 1, 5))
+    [credit], _following = ledger.run(replace(terms, holes=(first, second)), date(2026, 1, 5))
+    assert (credit.days, credit.revision) == ((second,), 2)
+
+
+def test_known_answer_what_was_credited_for_good_is_not_credited_again():
+    for waived, expected in (("-100", []), ("-30", ["-70.00"]), ("0", ["-100.00"])):
+        terms = monthly(timing="advance", end=None)
+        [charge], _following = charging.differences(terms, {}, None, date(2026, 1, 5))
+        entry = trace.to_booked(
+            *[trace.from_difference(charge)] * 2, Decimal(100), 1, Decimal(waived)
+        )
+        taken_back = replace(terms, holes=((date(2026, 1, 5), None),))
+        found, _following = charging.differences(taken_back, {entry.slot.start: entry}, None, date(2026, 1, 5))
+        assert [str(d.amount) for d in found] == expected
+
+
 def test_one_time_charge_is_booked_once_on_its_day():
     ledger = Ledger()
     terms = monthly(kind="one_time", start=date(2026, 2, 10), end=None)

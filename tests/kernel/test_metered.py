@@ -197,6 +197,13 @@ def test_known_answer_late_usage_is_priced_as_its_period_was():
     assert adjustment.days == ((START, date(2026, 2, 1)),)
 
 
+def test_known_answer_usage_that_is_late_twice_says_what_was_charged_before():
+    ledger, found = Ledger(), []
+    for records in ([(START, 90)], [(START, 90), (START, 20)], [(START, 90), (START, 20), (START, 5)]):
+        found += ledger.run({"u": line(records=records)}, date(2026, 2, 1))
+    assert [(d.booked_quantity, d.inputs.quantity) for d in found] == [(0, 90), (90, 110), (110, 115)]
+
+
 def test_known_answer_usage_on_paused_days_is_not_charged():
     holes = ((date(2026, 1, 10), date(2026, 1, 20)),)
     terms = line(records=[(date(2026, 1, 9), 10), (date(2026, 1, 10), 99)], holes=holes)

@@ -6,6 +6,7 @@ from . import (
     test_exception,
     test_health,
     test_hostile,
+    test_odd,
     test_portal,
     test_report,
     test_run,
