@@ -15,9 +15,10 @@ from datetime import date, timedelta
 from unittest.mock import patch
 
 import ledger
-import live
 import pytest
 from psycopg2 import OperationalError
+
+import live
 
 DAY = timedelta(days=1)
 FIRST, MARCH, APRIL = date(2026, 1, 1), date(2026, 3, 1), date(2026, 4, 1)
@@ -102,7 +103,8 @@ class Case:
             name = f"COLLISION {uuid.uuid4()}"
             plan = env["billing.plan"].create({"name": name, "anchor": "month_end", "timing": timing})
             meter = env["billing.meter"].create({"name": name, "code": name})
-            product = env["product.product"].create({"name": name, "type": "service", "list_price": 100, "taxes_id": False})
+            product = env["product.product"].create({"name": name, "type": "service", "taxes_id": False})
+            used = {"product_id": product.id, "charge_type": "usage", "meter_id": meter.id, "price_unit": 0.37}
             partner = env["res.partner"].create({"name": name, "email": "collision@customer.example"})
             contract = env["billing.contract"].create(
                 {
@@ -111,7 +113,7 @@ class Case:
                     "date_start": FIRST,
                     "line_ids": [
                         (0, 0, {"product_id": product.id, "price_unit": 99.99, "quantity": 3, "discount": 7}),
-                        (0, 0, {"product_id": product.id, "charge_type": "usage", "meter_id": meter.id, "price_unit": 0.37}),
+                        (0, 0, used),
                     ],
                 }
             )

@@ -276,12 +276,16 @@ def test_invariant_1_after_any_life_a_second_run_books_nothing(values, deeds):
 def test_invariant_5_runs_between_change_no_sum(values, deeds, nights):
     """One run for all of it, and runs on random nights, end at the same sums."""
     deeds = [deed for deed in deeds if deed[0] not in ("run", "credit")]
-    often = [deed for pair in zip(deeds, [("run", night, 1) for night in sorted(nights)], strict=False) for deed in pair]
+    runs = [("run", night, 1) for night in sorted(nights)]
+    often = [deed for pair in zip(deeds, runs, strict=False) for deed in pair]
     rest = deeds[len(nights) :]
     assert live(values, [*often, *rest]).sums() == live(values, deeds).sums()
 
 
-@given(contracts, st.permutations([("record", START + 17 * n * DAY, n + 1) for n in range(12)]), st.lists(days, max_size=12))
+arrivals_of_usage = st.permutations([("record", START + 17 * n * DAY, n + 1) for n in range(12)])
+
+
+@given(contracts, arrivals_of_usage, st.lists(days, max_size=12))
 def test_invariant_5_the_order_in_which_usage_arrives_changes_no_sum(values, arrivals, nights):
     """Records that come late, early or mixed with runs cost what they cost in order."""
     mixed = [*arrivals]
