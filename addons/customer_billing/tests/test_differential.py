@@ -145,8 +145,7 @@ class TestDifferential(BillingCommon):
         )  # fmt: skip
         result = []
         for records in (moves, lines):
-            for values in self.snapshot(records):
-                result.append(values)
+            result += self.snapshot(records)
         return result
 
     def assert_same(self, contracts, date="2026-03-01"):
