@@ -147,6 +147,8 @@ class AccountMove(models.Model):
 
     def write(self, vals):
         """All changes of state come through here, from buttons, jobs and the API."""
+        if self._is_billing_noop(vals):
+            return True
         state = vals.get("state")
         if state in ("draft", "posted"):
             self._check_billing_not_void()
@@ -156,13 +158,27 @@ class AccountMove(models.Model):
         if FROZEN_FIELDS.intersection(vals):
             self._check_billing_frozen(vals)
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
-        result = super().write(vals)
+        moves = self
+        if state == "posted" and self.env.context.get("billing_number_formats") is not None:
+            moves = self.with_context(skip_invoice_sync=True)
+        result = super(AccountMove, moves).write(vals)
         if cancelled:
             cancelled._close_billing_exceptions(self.env._("The bill was cancelled."))
             charges = cancelled.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
             if charges:
                 charges._void()
         return result
+
+    def _is_billing_noop(self, vals):
+        """Whether a run writes on its new bills that nobody has modified them, as they are.
+
+        Core does so after it created them and, to change nothing, compares all their lines.
+        """
+        return (
+            vals == {"is_manually_modified": False}
+            and self.env.context.get("billing_booking")
+            and not any(self.mapped("is_manually_modified"))
+        )
 
     def _check_company(self, fnames=None):
         """A run checks the bills that it creates value by value, not bill by bill."""

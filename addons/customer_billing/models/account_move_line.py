@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from .account_move import check_company_once
@@ -10,6 +10,9 @@ AMOUNT_FIELDS = frozenset(
         "billing_period_start", "billing_period_end",
     )
 )  # fmt: skip
+
+# Lines of which a run knows all that core would compute.
+DISPLAY_TYPES = ("product", "tax")
 
 
 class AccountMoveLine(models.Model):
@@ -28,6 +31,61 @@ class AccountMoveLine(models.Model):
             check_company_once(self, original.__func__)
         else:
             super()._check_company(fnames)
+
+    def _add_precomputed_values(self, vals_list):
+        """Fill in what lines of a new bill of a run have from their bill, and what follows from
+        their amount: core makes a draft record of each line to compute it.
+
+        What is not filled in here is computed by core.
+        """
+        filled = []
+        if self.env.context.get("billing_booking"):
+            moves = self.env["account.move"].browse({vals["move_id"] for vals in vals_list})
+            shared = {
+                move.id: self._get_shared_values(move)
+                for move in moves
+                if move.is_invoice() and not move.company_id.account_storno
+            }
+            filled = [self._fill_precomputed(vals, shared) for vals in vals_list]
+        super()._add_precomputed_values(vals_list)
+        for vals, names in zip(vals_list, filled):
+            vals.setdefault("__precomputed__", set()).update(self._fields[n] for n in names)
+
+    @api.model
+    def _get_shared_values(self, move):
+        """What all lines of a bill have from it."""
+        return {
+            "company_id": move.company_id.id,
+            "company_currency_id": move.company_currency_id.id,
+            "currency_id": move.currency_id.id,
+            "journal_id": move.journal_id.id,
+            "partner_id": move.commercial_partner_id.id,
+            "is_storno": False,
+        }
+
+    @api.model
+    def _fill_precomputed(self, vals, shared):
+        """Add to the values of one line what it has from its bill; returns the names added."""
+        display_type, balance = vals.get("display_type"), vals.get("balance")
+        if vals["move_id"] not in shared or display_type not in DISPLAY_TYPES or balance is None:
+            return ()
+        tax = self.env["account.tax.repartition.line"].browse(
+            vals.get("tax_repartition_line_id")
+        ).tax_id
+        known = {
+            **shared[vals["move_id"]],
+            "debit": max(balance, 0.0),
+            "credit": max(-balance, 0.0),
+            "tax_line_id": tax.id,
+            "tax_group_id": tax.tax_group_id.id,
+        }
+        if display_type == "tax":
+            known |= {
+                "price_unit": 0.0, "product_uom_id": False, "quantity": 0.0, "sequence": 10000,
+            }  # fmt: skip
+        added = known.keys() - vals.keys()
+        vals.update((name, known[name]) for name in added)
+        return added
 
     def write(self, vals):
         if self._is_billing_noop(vals):

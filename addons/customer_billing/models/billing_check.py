@@ -444,9 +444,9 @@ class BillingCheck(models.Model):
         gaps = defaultdict(list)
         for move_id, line_id, start, last_end in rows:
             line = lines.browse(line_id).with_prefetch(lines.ids)
-            if not line.price_subtotal:
-                continue  # periods of nothing need no charge
             begin = fields.Date.to_date(last_end) or line.date_start
+            if begin >= start or not line.price_subtotal:
+                continue  # periods of nothing need no charge
             for first, end in dates.subtract([(begin, start)], line._get_terms().holes):
                 gaps[moves.browse(move_id)].append(
                     f"{line.name}: {format_date(self.env, first)} – "

@@ -503,6 +503,7 @@ class BillingEngine(models.AbstractModel):
         for group, vals in zip(groups, vals_list, strict=True):
             if "journal_id" not in vals:
                 vals["journal_id"] = self._get_default_journal(vals, memo).id
+            vals["is_manually_modified"] = False
             self._fill_accounts(group, vals, memo)
             self._fill_balances(group, vals)
         return vals_list
@@ -528,6 +529,7 @@ class BillingEngine(models.AbstractModel):
         for (_command, _zero, line_vals), item in zip(
             vals["invoice_line_ids"], group.items, strict=True
         ):
+            line_vals.setdefault("display_type", "product")
             product = item.line.product_id
             key = ("account", product, vals["company_id"], fiscal_position)
             if key not in memo:
@@ -630,7 +632,12 @@ class BillingEngine(models.AbstractModel):
             self.env["account.move"]
             .sudo()  # protected fields
             .with_company(run.company_id)
-            .with_context(mail_create_nolog=True, tracking_disable=True, billing_booking=True)
+            .with_context(
+                billing_booking=True,
+                mail_create_nolog=True,
+                skip_is_manually_modified=True,
+                tracking_disable=True,
+            )
             .create(self._prepare_moves_vals(groups, run))
         )
         moves = self.env["account.move"].browse(moves.ids)
