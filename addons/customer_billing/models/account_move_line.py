@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
 
 from .account_move import check_company_once
@@ -11,8 +11,8 @@ AMOUNT_FIELDS = frozenset(
     )
 )  # fmt: skip
 
-# Lines of which a run knows all that core would compute.
-DISPLAY_TYPES = ("product", "tax")
+# Lines that a run's bill is made of, and the place that core gives them.
+SEQUENCES = {"product": 100, "tax": 10000, "payment_term": 12000}
 
 
 class AccountMoveLine(models.Model):
@@ -34,7 +34,8 @@ class AccountMoveLine(models.Model):
 
     def _add_precomputed_values(self, vals_list):
         """Fill in what lines of a new bill of a run have from their bill, and what follows from
-        their amount: core makes a draft record of each line to compute it.
+        their amount: for each such field core makes a draft record of each line, or writes the
+        line again after it was created.
 
         What is not filled in here is computed by core.
         """
@@ -42,46 +43,56 @@ class AccountMoveLine(models.Model):
         if self.env.context.get("billing_booking"):
             moves = self.env["account.move"].browse({vals["move_id"] for vals in vals_list})
             shared = {
-                move.id: self._get_shared_values(move)
+                move.id: self._get_billing_shared(move)
                 for move in moves
                 if move.is_invoice() and not move.company_id.account_storno
             }
-            filled = [self._fill_precomputed(vals, shared) for vals in vals_list]
+            filled = [self._fill_billing_values(vals, shared) for vals in vals_list]
         super()._add_precomputed_values(vals_list)
-        for vals, names in zip(vals_list, filled):
+        for vals, names in zip(vals_list, filled, strict=False):  # none for other bills
             vals.setdefault("__precomputed__", set()).update(self._fields[n] for n in names)
 
     @api.model
-    def _get_shared_values(self, move):
+    def _get_billing_shared(self, move):
         """What all lines of a bill have from it."""
         return {
             "company_id": move.company_id.id,
             "company_currency_id": move.company_currency_id.id,
             "currency_id": move.currency_id.id,
-            "journal_id": move.journal_id.id,
-            "partner_id": move.commercial_partner_id.id,
+            "date": move.date,
+            "invoice_date": move.invoice_date,
             "is_storno": False,
+            "journal_id": move.journal_id.id,
+            "no_followup": move.journal_id.type == "general",
+            "parent_state": move.state,
+            "partner_id": move.commercial_partner_id.id,
         }
 
     @api.model
-    def _fill_precomputed(self, vals, shared):
-        """Add to the values of one line what it has from its bill; returns the names added."""
+    def _fill_billing_values(self, vals, shared):
+        """Add to the values of a line what is known of it; returns the names that were added."""
         display_type, balance = vals.get("display_type"), vals.get("balance")
-        if vals["move_id"] not in shared or display_type not in DISPLAY_TYPES or balance is None:
+        if vals["move_id"] not in shared or display_type not in SEQUENCES or balance is None:
             return ()
         tax = self.env["account.tax.repartition.line"].browse(
             vals.get("tax_repartition_line_id")
         ).tax_id
+        due = display_type == "payment_term"
         known = {
             **shared[vals["move_id"]],
             "debit": max(balance, 0.0),
             "credit": max(-balance, 0.0),
+            "amount_residual": balance if due else 0.0,
+            "amount_residual_currency": vals["amount_currency"] if due else 0.0,
+            "reconciled": due and not balance,
             "tax_line_id": tax.id,
             "tax_group_id": tax.tax_group_id.id,
         }
-        if display_type == "tax":
+        if display_type != "product":
             known |= {
-                "price_unit": 0.0, "product_uom_id": False, "quantity": 0.0, "sequence": 10000,
+                "price_subtotal": 0.0, "price_total": 0.0, "price_unit": 0.0, "quantity": 0.0,
+                "product_uom_id": False, "sequence": SEQUENCES[display_type],
+                "tax_ids": [Command.set([])],
             }  # fmt: skip
         added = known.keys() - vals.keys()
         vals.update((name, known[name]) for name in added)

@@ -505,7 +505,7 @@ class BillingEngine(models.AbstractModel):
                 vals["journal_id"] = self._get_default_journal(vals, memo).id
             vals["is_manually_modified"] = False
             self._fill_accounts(group, vals, memo)
-            self._fill_balances(group, vals)
+            self._fill_balances(group, vals, memo)
         return vals_list
 
     @api.model
@@ -542,23 +542,36 @@ class BillingEngine(models.AbstractModel):
                 line_vals.setdefault("analytic_distribution", False)
 
     @api.model
-    def _fill_balances(self, group, vals):
+    def _fill_balances(self, group, vals, memo):
         """Add amounts in both currencies and the tax tags, computed by Odoo's own tax engine.
 
         Odoo's synchronisation computes them again from the lines and corrects what differs.
         """
-        tax_engine = self.env["account.tax"]
-        company = group.dues[0].contract.company_id
-        base_lines = self._get_base_lines(group, vals)
-        tax_engine._add_accounting_data_in_base_lines_tax_details(base_lines, company)
-        results = tax_engine._prepare_tax_lines(base_lines, company)["base_lines_to_update"]
-        currency = group.dues[0].contract.currency_id
-        for (_command, _zero, line_vals), (_base_line, amounts) in zip(
-            vals["invoice_line_ids"], results, strict=True
+        company, currency = group.dues[0].contract.company_id, group.dues[0].contract.currency_id
+        for (_command, _zero, line_vals), base_line in zip(
+            vals["invoice_line_ids"], self._get_base_lines(group, vals), strict=True
         ):
-            line_vals["amount_currency"] = currency.round(amounts["amount_currency"])
-            line_vals["balance"] = company.currency_id.round(amounts["balance"])
-            line_vals["tax_tag_ids"] = amounts["tax_tag_ids"]
+            details, sign = base_line["tax_details"], base_line["sign"]
+            line_vals["amount_currency"] = sign * currency.round(
+                details["total_excluded_currency"] + details["delta_total_excluded_currency"]
+            )
+            line_vals["balance"] = sign * company.currency_id.round(
+                details["total_excluded"] + details["delta_total_excluded"]
+            )
+            line_vals["price_subtotal"] = details["total_excluded_currency"]
+            line_vals["price_total"] = details["total_included_currency"]
+            line_vals["tax_tag_ids"] = [Command.set(self._get_tag_ids(base_line, company, memo))]
+
+    @api.model
+    def _get_tag_ids(self, base_line, company, memo):
+        """Tags for the tax report; they depend on taxes and product, not on amounts."""
+        taxes = tuple(data["tax"].id for data in base_line["tax_details"]["taxes_data"])
+        key = ("tags", taxes, base_line["product_id"].id, base_line["is_refund"], company.id)
+        if key not in memo:
+            tax_engine = self.env["account.tax"]
+            tax_engine._add_accounting_data_to_base_line_tax_details(base_line, company)
+            memo[key] = base_line["tax_tag_ids"].ids
+        return memo[key]
 
     @api.model
     def _get_base_lines(self, group, vals):
