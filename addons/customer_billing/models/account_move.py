@@ -376,7 +376,8 @@ class AccountMove(models.Model):
     def _queue_delivery(self):
         """Put posted bills in the delivery queue."""
         posted_sudo = self.filtered(lambda move: move.state == "posted").sudo()  # protected fields
-        posted_sudo.write(
+        # Nothing of the journal entry changes: core need not compare its lines.
+        posted_sudo.with_context(skip_invoice_sync=True, skip_is_manually_modified=True).write(
             {
                 "billing_delivery_state": "queued",
                 "billing_delivery_error": False,

@@ -16,6 +16,7 @@ _logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 200  # contracts computed and booked together
 POST_SIZE = 100  # bills posted together
+EXPLAIN_SIZE = 1000  # contracts that are not due, listed together
 INLINE_LIMIT = 500  # contracts that a person's click handles in its own transaction
 INLINE_DELIVERIES = 10  # bills that are rendered and mailed at once on a click
 MAX_TRIES = 5  # of a step of the background job that collides with other work
@@ -266,7 +267,8 @@ class BillingRun(models.Model):
                 continue
             for chunk in run._split_contracts(contracts):
                 run._propose_chunk(chunk)
-            run._finish_proposal()
+            run._propose_nothing(run._get_other_contracts())
+            run._update_totals()
         return True
 
     def _propose_chunk(self, contracts):
@@ -343,12 +345,8 @@ class BillingRun(models.Model):
         )
         return (number or 0) + 1
 
-    def _finish_proposal(self):
-        """Add the contracts that are not due, with the reason, and sum up."""
-        listed = self.line_ids.contract_id
-        others = self.env["billing.contract"].search(
-            [*self._get_scope_domain(), ("state", "in", ("active", "paused")), ("id", "not in", listed.ids)]
-        )
+    def _propose_nothing(self, contracts):
+        """Write run lines for ``contracts``, which are not due, with the reason."""
         self.env["billing.run.line"].sudo().create(  # engine-owned records
             [
                 {
@@ -357,10 +355,9 @@ class BillingRun(models.Model):
                     "outcome": "nothing",
                     "reason": self._get_reason(contract),
                 }
-                for contract in others
+                for contract in contracts & self._get_other_contracts(contracts)
             ]
         )
-        self._update_totals()
 
     def _get_reason(self, contract, due=None):
         """Why a contract is not billed by this run, as a sentence."""
@@ -388,12 +385,35 @@ class BillingRun(models.Model):
         return domain
 
     def _get_due_contracts(self):
-        """The contracts in scope that may have something to bill, those of one bill together."""
+        """The contracts in scope that may have something to bill and are not listed, those of
+        one bill together."""
         engine = self.env["billing.engine"]
-        return self.env["billing.contract"].search(
-            [*self._get_scope_domain(), *engine._get_due_domain(self.company_id, self.date)],
+        return self.env["billing.contract"].search_fetch(
+            [
+                *self._get_scope_domain(),
+                *engine._get_due_domain(self.company_id, self.date),
+                ("id", "not in", self._get_listed_query()),
+            ],
+            ["invoice_partner_id"],
             order="invoice_partner_id, id",
         )
+
+    def _get_other_contracts(self, among=None):
+        """The running contracts in scope that are not listed once those due are; of ``among``."""
+        domain = [
+            *self._get_scope_domain(),
+            ("state", "in", ("active", "paused")),
+            ("id", "not in", self._get_listed_query()),
+        ]
+        if among is not None:
+            domain.append(("id", "in", among.ids))
+        return self.env["billing.contract"].search(domain)
+
+    def _get_listed_query(self):
+        """The ids of the contracts of this run, for the database alone: they may be many."""
+        lines = self.env["billing.run.line"]
+        lines.flush_model(["run_id", "contract_id"])
+        return lines.sudo()._search([("run_id", "=", self.id)]).subselect("contract_id")
 
     def _check_lock_date(self):
         """Raise when bills cannot carry the invoice date of this run, naming the lock."""
@@ -462,7 +482,7 @@ class BillingRun(models.Model):
         for run in self:
             run._check_state("proposed")
             run._check_lock_date()
-            lines = run.line_ids.filtered(lambda line: line.outcome == "proposed")
+            lines = run._get_proposed_lines()
             run._note_preparer()
             if run._hand_over("generate", len(lines)):
                 continue
@@ -474,6 +494,21 @@ class BillingRun(models.Model):
     def _split_contracts(self, contracts):
         """Chunks of contracts; those of one bill are never apart."""
         return self._split_groups(contracts.grouped("invoice_partner_id").values())
+
+    def _get_proposed_lines(self):
+        """The lines of the contracts that are still to be billed."""
+        lines = self.env["billing.run.line"].search_fetch(
+            [("run_id", "=", self.id), ("outcome", "=", "proposed")], ["contract_id"], order="id"
+        )
+        lines.contract_id.fetch(["invoice_partner_id"])  # of many contracts no more than that
+        return lines
+
+    def _get_lines_of(self, contracts):
+        """What this run says about ``contracts``, to be written by the run itself."""
+        lines_sudo = self.env["billing.run.line"].sudo()  # engine-owned records
+        return lines_sudo.search(
+            [("run_id", "=", self.id), ("contract_id", "in", contracts.ids)]
+        )
 
     def _split_lines(self, lines):
         """Chunks of lines; those of one bill are never apart."""
@@ -597,7 +632,7 @@ class BillingRun(models.Model):
         """Check the draft bills again: what is corrected holds them no longer."""
         for run in self:
             run._check_state("generated", "approved")
-            drafts = run.move_ids.filtered(lambda move: move.state == "draft")
+            drafts = run._get_drafts()
             for ids in split_every(CHUNK_SIZE, drafts.ids):
                 run._check_bills(drafts.browse(ids))
         return True
@@ -639,9 +674,7 @@ class BillingRun(models.Model):
 
     def _hold_for_approval(self, moves):
         """Say on the lines of ``moves`` that they wait for a second person."""
-        self.line_ids.filtered(
-            lambda line: line.contract_id in moves.billing_contract_ids
-        ).sudo().write(  # engine-owned records
+        self._get_lines_of(moves.billing_contract_ids).write(
             {"outcome": "held", "reason": self.env._("Waits for the approval of a second person.")}
         )
 
@@ -778,9 +811,9 @@ class BillingRun(models.Model):
         except Exception as error:
             if not isinstance(error, UserError):
                 _logger.exception("Billing run %s: bill %s could not be posted", self.name, move.id)
-            self.line_ids.filtered(
-                lambda line: line.contract_id in move.billing_contract_ids
-            ).sudo().write({"reason": self.env._("Not posted: %s", error)})  # engine-owned records
+            self._get_lines_of(move.billing_contract_ids).write(
+                {"reason": self.env._("Not posted: %s", error)}
+            )
 
     def _finish_posting(self):
         """A run is posted when no draft is left; else it stays approved and shows the counts."""
@@ -804,7 +837,7 @@ class BillingRun(models.Model):
                     "%(count)s of %(total)s bills could not be posted: see the lines of the run "
                     "for the reason, then post again.",
                     count=len(drafts),
-                    total=len(self.move_ids),
+                    total=self.draft_count + self.posted_count,
                 )
             )
 
@@ -963,25 +996,29 @@ class BillingRun(models.Model):
     def _get_job_steps(self):
         """What is left of the job: list of (method, records), and the method that ends it."""
         if self.job == "propose":
-            contracts = self._get_due_contracts() - self.line_ids.contract_id
+            due = self._get_due_contracts()
+            others = self._get_other_contracts() - due
             return (
-                [(self._propose_chunk, chunk) for chunk in self._split_contracts(contracts)],
-                self._finish_proposal,
+                [(self._propose_chunk, chunk) for chunk in self._split_contracts(due)]
+                + self._split_step(self._propose_nothing, others, EXPLAIN_SIZE),
+                self._update_totals,
             )
         if self.job == "generate":
-            lines = self.line_ids.filtered(lambda line: line.outcome == "proposed")
+            lines = self._get_proposed_lines()
             return (
                 [(self._generate_chunk, chunk) for chunk in self._split_lines(lines)],
                 self._finish_generation,
             )
         drafts = self._get_drafts()
-        nightly = self.state == "generated"
-        if nightly:  # never an approver
-            drafts -= self._get_moves_to_approve()
-        return (
-            [(self._post_moves, drafts.browse(ids)) for ids in split_every(POST_SIZE, drafts.ids)],
-            self._finish_nightly if nightly else self._finish_posting,
-        )
+        if self.state != "generated":
+            return self._split_step(self._post_moves, drafts, POST_SIZE), self._finish_posting
+        drafts -= self._get_moves_to_approve()  # the nightly job is never an approver
+        return self._split_step(self._post_nightly, drafts, POST_SIZE), self._finish_nightly
+
+    @api.model
+    def _split_step(self, method, records, size):
+        """``method`` for parts of ``records``, as list of (method, records)."""
+        return [(method, records.browse(ids)) for ids in split_every(size, records.ids)]
 
     def _attempt(self, job, method, argument):
         """Call ``method``, again when it collides with other work.
@@ -1058,15 +1095,16 @@ class BillingRun(models.Model):
     def _create_nightly_runs(self, company):
         """The runs of this night, ready for the job; a run that cannot go on says why."""
         today = company._get_billing_today()
-        contracts = self.env["billing.contract"].search(
-            self.env["billing.engine"]._get_due_domain(company, today)
+        due_by_plan = self.env["billing.contract"]._read_group(
+            self.env["billing.engine"]._get_due_domain(company, today), ["plan_id"]
         )
+        due_plans = self.env["billing.plan"].union(*(plan for (plan,) in due_by_plan))
         runs = self.browse()
         stuck_sudo = self.sudo().search(  # of nights whose date was locked
             [("company_id", "=", company.id), ("origin", "=", "nightly"), ("state", "=", "draft")]
         )
         stuck_sudo.filtered(lambda run: not run.move_ids).unlink()
-        for plans in contracts.plan_id.grouped("invoice_policy").values():
+        for plans in due_plans.grouped("invoice_policy").values():
             run_sudo = self.sudo().create(  # protected fields
                 {
                     "company_id": company.id,
@@ -1085,15 +1123,19 @@ class BillingRun(models.Model):
             runs |= run_sudo.sudo(self.env.su)
         return runs
 
+    def _post_nightly(self, moves):
+        """Post ``moves`` and, where the plans say so, queue them for delivery."""
+        self._post_moves(moves)
+        if self._get_policy() == "send":
+            moves._queue_delivery()
+
     def _finish_nightly(self):
         """What needs no approval is posted; the rest waits for a person."""
         waiting = self._get_moves_to_approve()
         self._hold_for_approval(waiting)
-        drafts = self.move_ids.filtered(lambda move: move.state == "draft")
-        if not waiting | self._refresh_holds(drafts):
+        if not waiting | self._refresh_holds(self._get_drafts()):
             self._finish_posting()
         if self._get_policy() == "send":
-            self.move_ids.filtered(lambda move: move.state == "posted")._queue_delivery()
             self.env.ref("customer_billing.ir_cron_deliver").sudo()._trigger()
 
     # Views
