@@ -66,8 +66,8 @@ test-browser: setup-test ## staff and customers in a real browser
 test-deploy: setup-test ## the compose file
 	@$(MANAGE) test-deploy $(ARGS)
 
-bench: setup-test ## figures side by side; ARGS="BILLS ROUNDS", WRITE=1 writes docs/benchmarks.md
-	@WRITE=$(WRITE) $(MANAGE) bench $(ARGS)
+bench: setup-test ## figures side by side; ARGS="BILLS ROUNDS CONTRACTS", LARGE=1: 10,000 contracts, WRITE=1: docs/benchmarks.md
+	@WRITE=$(WRITE) LARGE=$(LARGE) $(MANAGE) bench $(ARGS)
 
 clean: stop ## stop all, drop the embedded databases, logs and caught mails; keep the downloads
 	@rm -rf -- "$(BILLING_CACHE)"/{pg,data,log,mail,run,conf,lock,home}

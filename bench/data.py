@@ -37,17 +37,17 @@ def make_partners(env, count, prefix="Bench"):
     )
 
 
-def make_contracts(env, plan, products, partners, batch=1000):
-    """One active contract for each partner."""
+def make_contracts(env, plan, products, partners, start=DATE, batch=1000):
+    """One active contract for each partner, from ``start`` on."""
     env.company.billing_approval = False
     contracts = env["billing.contract"]
-    for start in range(0, len(partners), batch):
+    for first in range(0, len(partners), batch):
         made = contracts.create(
             [
                 {
                     "partner_id": partner.id,
                     "plan_id": plan.id,
-                    "date_start": DATE,
+                    "date_start": start,
                     "line_ids": [
                         Command.create(
                             {"product_id": product.id, "quantity": 1 + index}
@@ -55,7 +55,7 @@ def make_contracts(env, plan, products, partners, batch=1000):
                         for index, product in enumerate(products)
                     ],
                 }
-                for partner in partners[start : start + batch]
+                for partner in partners[first : first + batch]
             ]
         )
         made.action_activate()

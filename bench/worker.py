@@ -1,6 +1,6 @@
 """One side of a measurement: worker.py CONFIG DATABASE KIND BILLS, inside Odoo.
 
-Each line on standard input is a command; the answer is one line of JSON. Rounds of several workers are
+Each line on standard input is a command, with its arguments; the answer is one line of JSON. Rounds of several workers are
 interleaved by whoever starts them, so that noise on the machine meets all sides alike. Time of the processor is
 that of this process and of its database connection; it is what to compare on a busy machine.
 """
@@ -8,7 +8,7 @@ that of this process and of its database connection; it is what to compare on a 
 import contextlib
 import gc
 import json
-import os
+import resource
 import sys
 import time
 
@@ -120,17 +120,13 @@ class Ours(Side):
 
     def prepare(self):
         self.plan = self.env["billing.plan"].create({"name": "Bench monthly"})
-        self.contracts = data.make_contracts(self.env, self.plan, self.products, self.partners)
-        self.half = 0
+        data.make_contracts(self.env, self.plan, self.products, self.partners)
 
-    def propose(self, date, contracts=None):
+    def propose(self, date, plans=None):
         """A proposed run, as the job makes it."""
+        plans = plans or self.plan
         run = self.env["billing.run"].create(
-            {
-                "date": date,
-                "invoice_date": date,
-                "contract_ids": [Command.set(contracts.ids)] if contracts else False,
-            }
+            {"date": date, "invoice_date": date, "plan_ids": [Command.set(plans.ids)]}
         )
         run.write({"state": "proposed", "job": "propose"})
         self.env.cr.commit()
@@ -166,27 +162,55 @@ class Ours(Side):
         return result
 
 
-class Half(Ours):
-    """Half of the contracts of a database in which another worker bills the other half."""
+class Scale(Ours):
+    """Runs over many contracts, which other workers made; two plans have half of them each."""
+
+    PLANS = ("Bench half A", "Bench half B")
 
     def __init__(self, env, count):
-        self.env, self.month = env, 0
-        number = int(os.environ["BENCH_HALF"])
-        contracts = env["billing.contract"].search([("state", "=", "active")], order="id")
-        self.contracts = contracts[number * count : (number + 1) * count]
-        self.count = count
-        self.meter = Meter(env.cr)
+        self.env, self.meter = env, Meter(env.cr)
+        self.plans = env["billing.plan"].search([("name", "in", self.PLANS)], order="name")
 
-    def propose_half(self):
-        """The proposal is not part of the measurement."""
-        date = min(self.contracts.mapped("next_bill_date"))
-        self.run = self.propose(date, self.contracts)
+    def get_month(self):
+        """The first day that all contracts are billed for next."""
+        [[date]] = self.env["billing.contract"]._read_group(
+            [("plan_id", "in", self.plans.ids)], [], ["next_bill_date:max"]
+        )
+        return date or fields.Date.to_date(data.DATE)
+
+    def make(self, count):
+        """Add contracts until there are ``count``."""
+        self.plans = self.plans or self.env["billing.plan"].create(
+            [{"name": name} for name in self.PLANS]
+        )
+        start = self.get_month()
+        _tax, products = data.make_masters(self.env)
+        for plan in self.plans:
+            there = self.env["billing.contract"].search_count([("plan_id", "=", plan.id)])
+            partners = data.make_partners(self.env, int(count) // len(self.plans) - there)
+            data.make_contracts(self.env, plan, products, partners, start)
+            self.env.cr.commit()
+        self.env.cr.execute("ANALYZE")
+        self.env.cr.commit()
         return {}
 
-    def bills(self):
-        with self.meter.measure(bills=self.count) as result:
-            self.bill(self.run)
+    def start(self, half=None):
+        """Propose a run over all contracts, or over one half."""
+        plans = self.plans if half is None else self.plans[int(half)]
+        count = self.env["billing.contract"].search_count([("plan_id", "in", plans.ids)])
+        date = self.get_month()
+        self.env.invalidate_all()
+        with self.meter.measure(bills=count) as result:
+            self.run = self.propose(date, plans)
+        assert self.run.bill_count == count, self.run.bill_count
         return result
+
+    def finish(self):
+        """Make and post the bills of the proposed run; ``top`` is the most memory ever used."""
+        self.env.invalidate_all()
+        with self.meter.measure(bills=self.run.bill_count) as result:
+            self.bill(self.run)
+        return {**result, "top": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10}
 
 
 class Oca(Side):
@@ -233,7 +257,7 @@ class Oca(Side):
         self.env.cr.commit()
 
 
-KINDS = {"ours": Ours, "plain": Plain, "oca": Oca, "half": Half}
+KINDS = {"ours": Ours, "plain": Plain, "oca": Oca, "scale": Scale}
 
 
 def main(conf, database, kind, count):
@@ -243,7 +267,8 @@ def main(conf, database, kind, count):
         side = KINDS[kind](api.Environment(cr, SUPERUSER_ID, {}), int(count))
         print(json.dumps({"ready": kind}), flush=True)
         for line in sys.stdin:
-            print(json.dumps(getattr(side, line.strip())()), flush=True)
+            command, *arguments = line.split()
+            print(json.dumps(getattr(side, command)(*arguments)), flush=True)
 
 
 if __name__ == "__main__":

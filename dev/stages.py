@@ -160,7 +160,7 @@ OCA_CONTRACT = "odoo-addon-contract==19.0.1.2.1.2"
 
 
 def bench(options):
-    """Figures side by side; ARGS="BILLS ROUNDS", WRITE=1 writes docs/benchmarks.md."""
+    """Figures side by side; ARGS="BILLS ROUNDS CONTRACTS", LARGE=1 for 10,000, WRITE=1 writes docs/benchmarks.md."""
     postgres.start()
     database = build.name("bench")
     with lock(database):
