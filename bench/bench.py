@@ -125,7 +125,10 @@ def describe_sides(found):
 
 
 def describe_scale(found):
-    yield "| run over | proposal s | wall ms per bill | processor ms per bill | statements per bill, all told | memory MB, most |"
+    yield (
+        "| run over | proposal s | wall ms per bill | processor ms per bill | statements per bill, all told "
+        "| memory MB, most |"
+    )
     yield "|---|---|---|---|---|---|"
     for name, (proposal, bills) in found.items():
         count = f"{bills['bills']:,} contracts" + (", two processes" if name == "two" else "")
@@ -151,7 +154,7 @@ def get_goals(sides, runs):
                 wall, processor = 1 / wall, 1 / processor
             reached = processor <= limit if kind == "plain" else processor >= limit
             yield title, f"{wall:.2f}", f"{processor:.2f}", goal, reached
-    (few_proposal, few), (proposal, many), (_none, two) = runs["few"], runs["many"], runs["two"]
+    (_few, few), (proposal, many), (_two, two) = runs["few"], runs["many"], runs["two"]
     told = each(proposal, "statements", scale=1) + each(many, "statements", scale=1)
     yield "SQL statements per posted bill, all told", f"{told:.2f}", "", "≤ 4", told <= 4
     size = f"{many['bills']:,}"

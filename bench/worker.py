@@ -1,8 +1,8 @@
 """One side of a measurement: worker.py CONFIG DATABASE KIND BILLS, inside Odoo.
 
-Each line on standard input is a command, with its arguments; the answer is one line of JSON. Rounds of several workers are
-interleaved by whoever starts them, so that noise on the machine meets all sides alike. Time of the processor is
-that of this process and of its database connection; it is what to compare on a busy machine.
+Each line on standard input is a command, with its arguments; the answer is one line of JSON. Rounds of several
+workers are interleaved by whoever starts them, so that noise on the machine meets all sides alike. Time of the
+processor is that of this process and of its database connection; it is what to compare on a busy machine.
 """
 
 import contextlib
