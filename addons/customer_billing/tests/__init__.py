@@ -7,6 +7,7 @@ from . import (
     test_health,
     test_hostile,
     test_odd,
+    test_partner_merge,
     test_portal,
     test_report,
     test_run,

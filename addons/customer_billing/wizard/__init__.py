@@ -1,5 +1,6 @@
 from . import (
     account_move_reversal,
+    base_partner_merge,
     billing_contract_change,
     billing_contract_change_line,
     billing_contract_simulation,
