@@ -85,18 +85,22 @@ class BillingCheck(models.Model):
     # Run
 
     @api.model
-    def _get_checks(self, company, source="bill"):
-        """The checks of ``company``: its own, and those for all that it has no own one for."""
-        found = self.sudo().search(  # configuration, the same for whoever runs it
-            [("source", "=", source), ("company_id", "in", (False, company.id))]
-        )
+    def _get_checks(self, company, source=None):
+        """The checks of ``company``: its own, and those for all that it has no own one for.
+
+        :param source: ``bill`` or ``event``; all when not given
+        """
+        domain = [("company_id", "in", (False, company.id))]
+        if source:
+            domain.append(("source", "=", source))
+        found = self.sudo().search(domain)  # configuration, the same for whoever runs it
         own = found.filtered("company_id")
         return own | found.filtered(lambda check: check.code not in own.mapped("code"))
 
     @api.model
     def _get_event(self, code, company):
-        """The record for an exception that the system itself reports, e.g. ``failed``."""
-        return self._get_checks(company, "event").filtered(lambda check: check.code == code)[:1]
+        """The record for an exception about a contract that the system reports, e.g. ``failed``."""
+        return self._get_checks(company).filtered(lambda check: check.code == code)[:1]
 
     @api.model
     def _run_checks(self, moves):
@@ -118,7 +122,7 @@ class BillingCheck(models.Model):
             )
             moves_sudo = checks_sudo.env["account.move"].browse(company_moves.ids)
             moves_sudo.invoice_line_ids.billing_charge_ids.fetch(["contract_line_id"])
-            checks_sudo = checks_sudo._get_checks(company).filtered(lambda c: c.severity != "off")
+            checks_sudo = checks_sudo._get_checks(company, "bill").filtered(lambda c: c.severity != "off")
             for check, found in checks_sudo._run_together(moves_sudo).items():
                 for move, message in found.items():
                     findings[move.with_env(self.env), check.with_env(self.env)] = message
@@ -455,6 +459,73 @@ class BillingCheck(models.Model):
         return {
             move: self.env._("Neither charged nor paused: %s.", "; ".join(texts))
             for move, texts in gaps.items()
+        }
+
+    @api.model
+    def _check_usage_missing(self, moves, params):
+        """Usage that is due, and no record of it: not even one of zero.
+
+        What was reported when it was noted without a bill is not told again.
+        """
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT c.id
+                  FROM account_move_line l
+                  JOIN billing_charge c ON c.move_line_id = l.id AND c.state <> 'void'
+                 WHERE l.move_id IN %s
+                   AND NOT EXISTS (
+                        SELECT FROM billing_exception e
+                          JOIN billing_check k ON k.id = e.check_id AND k.code = 'usage_missing'
+                         WHERE e.contract_id = c.contract_id
+                           AND e.move_id IS NULL
+                           AND e.write_date >= c.create_date)
+                """,
+                tuple(moves.ids),
+            )
+        )
+        charges = self.env["billing.charge"].browse(charge_id for [charge_id] in rows)
+        by_contract = self._get_missing_usage(charges)
+        found = {}
+        for move in moves:
+            texts = [by_contract[c] for c in move.billing_contract_ids if c in by_contract]
+            if texts:
+                found[move] = " ".join(texts)
+        return found
+
+    @api.model
+    def _get_missing_usage(self, charges):
+        """{contract: message} of the first entries among ``charges`` for usage without a record.
+
+        Records of the lines before and after an amendment count: a meter is read once a period.
+        """
+        if not charges:
+            return {}
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT c.id
+                  FROM billing_charge c
+                  JOIN billing_contract_line l ON l.id = c.contract_line_id
+                 WHERE c.id IN %s AND c.kind = 'usage' AND c.revision = 0 AND c.state <> 'void'
+                   AND NOT EXISTS (
+                        SELECT FROM billing_usage u
+                          JOIN billing_contract_line n ON n.id = u.contract_line_id
+                         WHERE (n.id IN (l.id, l.previous_line_id) OR n.previous_line_id = l.id)
+                           AND u.contract_id = c.contract_id
+                           AND u.date >= (c.trace -> 'period' ->> 0)::date
+                           AND u.date < (c.trace -> 'period' ->> 1)::date)
+              ORDER BY c.contract_line_id, c.slot_start
+                """,
+                tuple(charges.ids),
+            )
+        )
+        missing = charges.browse(charge_id for [charge_id] in rows).with_prefetch(charges.ids)
+        return {
+            contract: self.env._(
+                "No usage recorded: %s.", "; ".join(found.mapped("display_name"))
+            )
+            for contract, found in missing.grouped("contract_id").items()
         }
 
     @api.model

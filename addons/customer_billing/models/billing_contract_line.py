@@ -383,12 +383,10 @@ class BillingContractLine(models.Model):
         """Fix the plan of lines that start (default: that of the contract): later changes of
         the contract do not move them."""
         for line in self.sudo():  # engine-owned fields
-            line.write(
-                {
-                    "plan_id": (plan or line.contract_id.plan_id).id,
-                    "recompute_from": line.date_start,
-                }
-            )
+            contract, start = line.contract_id, line.date_start
+            if contract.billed_through:
+                start = max(start, contract.billed_through + timedelta(days=1))
+            line.write({"plan_id": (plan or contract.plan_id).id, "recompute_from": start})
 
     def _get_last_day(self):
         """The last day of the line, that of its contract included; False if open-ended."""

@@ -58,6 +58,15 @@ class BillItem:
     bill_date: date
     difference: charging.Difference | None = None
     charge: models.BaseModel | None = None
+    corrected: models.BaseModel | None = None  # the bill line that this one corrects
+
+    @property
+    def revision(self):
+        return self.difference.revision if self.difference else self.charge.revision
+
+    @property
+    def slot_start(self):
+        return self.difference.slot.start if self.difference else self.charge.slot_start
 
 
 @dataclass(eq=False)
@@ -149,9 +158,44 @@ class BillingEngine(models.AbstractModel):
             ]
         for charge in self._load_pending(contracts, until):
             dues[charge.contract_id].items.append(self._make_pending_item(charge))
+        self._find_corrected([item for due in dues.values() for item in due.items])
         for due in dues.values():
             due.items.sort(key=lambda item: (item.line.sequence, item.line.id, item.period_start))
         return list(dues.values())
+
+    @api.model
+    def _find_corrected(self, items):
+        """Note on adjustments the bill line that they correct, whose taxes and account they take.
+
+        A slot that a person credited to have it billed again corrects nothing: it is billed
+        like a new one.
+        """
+        items = [item for item in items if item.revision]
+        if not items:
+            return
+        self.env["billing.charge"].flush_model()
+        rows = self.env.execute_query(
+            SQL(
+                """
+                SELECT DISTINCT ON (c.contract_line_id, c.slot_start)
+                       c.contract_line_id, c.slot_start, c.move_line_id, c.trace ? 'credit_of'
+                  FROM UNNEST(%s::int[], %s::date[]) AS f(line_id, slot_start)
+                  JOIN billing_charge c
+                    ON c.contract_line_id = f.line_id AND c.slot_start = f.slot_start
+                 WHERE c.state = 'billed' AND NOT COALESCE(c.waived, FALSE)
+                   AND c.move_line_id IS NOT NULL
+              ORDER BY c.contract_line_id, c.slot_start, c.revision DESC
+                """,
+                [item.line.id for item in items],
+                [item.slot_start for item in items],
+            )
+        )
+        found = {(line_id, start): move_line_id for line_id, start, move_line_id, again in rows
+                 if not again}  # fmt: skip
+        bill_lines = self.env["account.move.line"].sudo().browse(found.values())  # as the engine
+        for item in items:
+            if move_line_id := found.get((item.line.id, item.slot_start)):
+                item.corrected = bill_lines.browse(move_line_id).with_prefetch(bill_lines.ids)
 
     @api.model
     def _align_metered(self, terms, from_days):
@@ -345,10 +389,11 @@ class BillingEngine(models.AbstractModel):
         for due in dues:
             if due.error or due.is_empty():
                 continue
-            for item in due.items:
-                group = groups.setdefault(
-                    self._get_group_key(due.contract, item), BillGroup()
-                )
+            keys = [self._get_group_key(due.contract, item) for item in due.items]
+            # Zeros get no bill of their own: they come on another one of their contract.
+            paying = [key for key, item in zip(keys, due.items, strict=True) if item.amount]
+            for key, item in zip(keys, due.items, strict=True):
+                group = groups.setdefault(key if key in paying else paying[0], BillGroup())
                 if due not in group.dues:
                     group.dues.append(due)
                 group.items.append(item)
@@ -360,7 +405,12 @@ class BillingEngine(models.AbstractModel):
         partner = contract.invoice_partner_id.commercial_partner_id
         consolidation = partner.with_company(contract.company_id).billing_consolidation
         separate = contract.plan_id.catch_up == "separate" and (
-            item.difference and not item.difference.revision
+            item.difference and not item.revision
+        )
+        credit = (
+            contract.company_id.billing_credit_mode == "note"
+            and item.revision > 0
+            and item.amount < 0
         )
         return (
             contract.invoice_partner_id.id,
@@ -372,6 +422,7 @@ class BillingEngine(models.AbstractModel):
             contract.id if consolidation != "customer" else 0,
             self._get_fiscal_position(contract).id if consolidation == "customer" else 0,
             item.bill_date if separate else date.min,
+            credit,
         )
 
     # Prepare
@@ -390,7 +441,8 @@ class BillingEngine(models.AbstractModel):
 
     @api.model
     def _get_taxes(self, line, fiscal_position):
-        """The taxes of a bill line: the line's own, else the product's of today, mapped."""
+        """The taxes of a bill line that corrects none: the line's own, else the product's of
+        today, mapped."""
         if line.tax_ids:
             return line.tax_ids
         company = line.company_id
@@ -458,9 +510,13 @@ class BillingEngine(models.AbstractModel):
 
     @api.model
     def _prepare_line_vals(self, item, sign, fiscal_position, sequence):
-        """Values of one bill line. Override to add values."""
-        line = item.line
-        return {
+        """Values of one bill line. Override to add values.
+
+        A correction has the taxes and the account of the line it corrects.
+        """
+        line, corrected = item.line, item.corrected
+        taxes = corrected.tax_ids if corrected else self._get_taxes(line, fiscal_position)
+        vals = {
             "sequence": sequence,
             "product_id": line.product_id.id,
             "product_uom_id": line.product_id.uom_id.id,
@@ -468,10 +524,15 @@ class BillingEngine(models.AbstractModel):
             "quantity": float(item.quantity),
             "price_unit": float(item.price_unit) * sign,
             "discount": float(item.discount),
-            "tax_ids": [Command.set(self._get_taxes(line, fiscal_position).ids)],
+            "tax_ids": [Command.set(taxes.ids)],
             "billing_period_start": item.period_start,
             "billing_period_end": item.period_end,
         }
+        if corrected:
+            vals["analytic_distribution"] = corrected.analytic_distribution or False
+            if corrected.account_id.active:
+                vals["account_id"] = corrected.account_id.id
+        return vals
 
     @api.model
     def _get_line_name(self, item):
@@ -487,7 +548,7 @@ class BillingEngine(models.AbstractModel):
             name += "\n" + item.line.meter_id.with_context(lang=lang)._format_quantity(
                 item.difference.inputs.quantity if item.difference else item.charge.trace["quantity"]
             )
-        if item.difference and item.difference.revision or item.charge and item.charge.revision:
+        if item.revision:
             name += "\n" + env._("Adjustment of an earlier bill")
         return name
 
@@ -678,6 +739,25 @@ class BillingEngine(models.AbstractModel):
         return moves_by_contract
 
     @api.model
+    def _book_zeros(self, dues, run):
+        """Note what is due and costs nothing as charges that wait for a bill.
+
+        No bill is made for them; the next bill of their contracts shows them.
+
+        :return: the new charges
+        """
+        charges = self.env["billing.charge"].sudo().create(  # sudo: only the engine writes it
+            [
+                self._prepare_charge_vals(item, state="pending", run_id=run.id)
+                for due in dues
+                for item in due.items
+                if item.difference
+            ]
+        )
+        self._advance(dues)
+        return charges
+
+    @api.model
     def _refresh_statistics(self, count):
         """Tell the database's planner about ``count`` new bills when it knew of few before.
 
@@ -706,7 +786,11 @@ class BillingEngine(models.AbstractModel):
         charges_sudo = self.env["billing.charge"].sudo()  # engine-owned records
         for bill_date, same_day in contracts.sudo().grouped("next_bill_date").items():
             waiting = charges_sudo.search(
-                [("contract_id", "in", same_day.ids), ("state", "=", "pending")]
+                [
+                    ("contract_id", "in", same_day.ids),
+                    ("state", "=", "pending"),
+                    ("run_id", "=", False),  # zeros noted by a run stay: their period is closed
+                ]
             )
             waiting.write({"state": "void"})
             for line, charges in waiting.grouped("contract_line_id").items():
@@ -723,7 +807,7 @@ class BillingEngine(models.AbstractModel):
                     {**self._prepare_charge_vals(item, state="pending"), "bill_date": bill_date}
                     for due in dues
                     for item in due.items
-                    if item.amount
+                    if item.difference
                 ]
             )
             self._advance(dues)

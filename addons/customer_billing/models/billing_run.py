@@ -1,12 +1,15 @@
 import logging
 import random
 import time
+from collections import Counter
+from contextlib import contextmanager
 
 from psycopg2 import OperationalError
 from psycopg2.errors import UniqueViolation
 
 from odoo import Command, api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError
+from odoo.fields import Domain
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import format_date, split_every
 
@@ -243,7 +246,9 @@ class BillingRun(models.Model):
     def _unlink_except_billed(self):
         for run in self:
             run._check_idle()
-        if self.filtered("move_ids"):
+        if self.filtered("move_ids") or self.env["billing.charge"].sudo().search_count(
+            [("run_id", "in", self.ids)], limit=1  # sudo: the ledger is kept, whoever asks
+        ):
             raise UserError(
                 self.env._("A run with bills is kept as part of the books: cancel it instead.")
             )
@@ -304,7 +309,7 @@ class BillingRun(models.Model):
                         "run_id": self.id,
                         "contract_id": contract.id,
                         "outcome": "failed",
-                        "reason": str(error),
+                        **self._prepare_reason("text", text=str(error)),
                     }
                     for contract in contracts
                 ]
@@ -316,9 +321,16 @@ class BillingRun(models.Model):
         groups = engine._group(dues)
         amounts = engine._preview_amounts(groups, self)
         number_by_contract = {}
-        for number, group in enumerate(groups, start=self._get_next_bill_number()):
+        numbered = list(enumerate(groups, start=self._get_next_bill_number()))
+        for number, group in numbered:
             for due in group.dues:
                 number_by_contract.setdefault(due.contract.id, number)
+        firsts = set(number_by_contract.values())
+        further = Counter(
+            group.dues[0].contract.id
+            for number, group in numbered
+            if number not in firsts
+        )
         vals_list = []
         for due in dues:
             untaxed, tax = amounts.get(due.contract.id, (0.0, 0.0))
@@ -328,13 +340,13 @@ class BillingRun(models.Model):
                 "amount": untaxed,
                 "amount_tax": tax,
                 "bill_number": number_by_contract.get(due.contract.id, 0),
+                "further_bills": further[due.contract.id],
                 "outcome": "proposed",
-                "reason": False,
             }
             if due.error:
-                vals.update(outcome="failed", reason=due.error)
+                vals.update(outcome="failed", **self._prepare_reason("text", text=due.error))
             elif due.is_empty():
-                vals.update(outcome="nothing", reason=self._get_reason(due.contract, due))
+                vals.update(outcome="nothing", **self._get_reason(due.contract, due))
             vals_list.append(vals)
         self.env["billing.run.line"].sudo().create(vals_list)  # engine-owned records
 
@@ -353,25 +365,27 @@ class BillingRun(models.Model):
                     "run_id": self.id,
                     "contract_id": contract.id,
                     "outcome": "nothing",
-                    "reason": self._get_reason(contract),
+                    **self._get_reason(contract),
                 }
                 for contract in contracts & self._get_other_contracts(contracts)
             ]
         )
 
+    def _prepare_reason(self, code, **values):
+        """Values of a run line that say why, see ``billing.run.line``."""
+        return self.env["billing.run.line"]._prepare_reason(code, **values)
+
     def _get_reason(self, contract, due=None):
-        """Why a contract is not billed by this run, as a sentence."""
+        """Why a contract is not billed by this run, as values of its line."""
         if due and due.items:
-            return self.env._("Only amounts of zero: shown with the next bill.")
+            return self._prepare_reason("zero")
         if contract.state == "paused":
-            return self.env._("Paused: no day to charge up to %s.", format_date(self.env, self.date))
+            return self._prepare_reason("paused", date=self.date)
         if contract.date_end and contract.date_end <= self.date and not contract.next_bill_date:
-            return self.env._("Ended on %s, billed to the end.", format_date(self.env, contract.date_end))
+            return self._prepare_reason("ended", date=contract.date_end)
         if contract.next_bill_date and contract.next_bill_date > self.date:
-            return self.env._(
-                "Nothing due until %s.", format_date(self.env, contract.next_bill_date)
-            )
-        return self.env._("All that is due is billed already.")
+            return self._prepare_reason("later", date=contract.next_bill_date)
+        return self._prepare_reason("done")
 
     def _get_scope_domain(self):
         """Contracts of the company, plans and customers chosen for this run."""
@@ -423,15 +437,26 @@ class BillingRun(models.Model):
         )
         if violated:
             lock_date, lock_field = violated[0]
+            values = {
+                "date": format_date(self.env, self.invoice_date),
+                "lock": self.env["res.company"]._fields[lock_field].get_description(
+                    self.env, ["string"]
+                )["string"],
+                "lock_date": format_date(self.env, lock_date),
+            }
+            if self.state in ("draft", "proposed"):
+                raise UserError(
+                    self.env._(
+                        "The invoice date %(date)s is locked by the %(lock)s of %(lock_date)s. "
+                        "Choose a later invoice date.",
+                        **values,
+                    )
+                )
             raise UserError(
                 self.env._(
-                    "The invoice date %(date)s is locked by the %(lock)s of %(lock_date)s. "
-                    "Choose a later invoice date.",
-                    date=format_date(self.env, self.invoice_date),
-                    lock=self.env["res.company"]._fields[lock_field].get_description(
-                        self.env, ["string"]
-                    )["string"],
-                    lock_date=format_date(self.env, lock_date),
+                    "The invoice date %(date)s has been locked by the %(lock)s of %(lock_date)s "
+                    "meanwhile. Cancel this run and propose one with a later invoice date.",
+                    **values,
                 )
             )
 
@@ -464,11 +489,15 @@ class BillingRun(models.Model):
 
             untaxed += convert(amount)
             total += convert(amount + amount_tax)
-        [[bill_count]] = self.env["billing.run.line"].sudo()._read_group(
-            lines, [], ["bill_number:count_distinct"]
+        [[first_bills, further_bills]] = self.env["billing.run.line"].sudo()._read_group(
+            lines, [], ["bill_number:count_distinct", "further_bills:sum"]
         )
         run_sudo.write(
-            {"amount_untaxed": untaxed, "amount_total": total, "bill_count": bill_count}
+            {
+                "amount_untaxed": untaxed,
+                "amount_total": total,
+                "bill_count": first_bills + (further_bills or 0),
+            }
         )
 
     # Generate
@@ -496,9 +525,12 @@ class BillingRun(models.Model):
         return self._split_groups(contracts.grouped("invoice_partner_id").values())
 
     def _get_proposed_lines(self):
-        """The lines of the contracts that are still to be billed."""
+        """The lines of the contracts that are still to be billed, or noted: those due for nothing."""
+        due = Domain("outcome", "=", "nothing") & Domain("contract_id.next_bill_date", "<=", self.date)
         lines = self.env["billing.run.line"].search_fetch(
-            [("run_id", "=", self.id), ("outcome", "=", "proposed")], ["contract_id"], order="id"
+            Domain("run_id", "=", self.id) & (Domain("outcome", "=", "proposed") | due),
+            ["contract_id"],
+            order="id",
         )
         lines.contract_id.fetch(["invoice_partner_id"])  # of many contracts no more than that
         return lines
@@ -532,27 +564,19 @@ class BillingRun(models.Model):
     def _generate_chunk(self, lines):
         """Book one chunk. When a bill fails, the others of the chunk are booked one by one."""
         engine = self.env["billing.engine"]
-        lines = lines.filtered(lambda line: line.outcome == "proposed")
+        lines = lines.filtered(lambda line: line._is_to_book())
         contracts = lines.contract_id.sudo()  # the lock writes nothing; access was checked
         # Others may refer to a contract meanwhile (a proposal, a note), but not bill or change it.
         locked = contracts.try_lock_for_update(allow_referencing=True)
         busy = lines.filtered(lambda line: line.contract_id not in locked)
         busy.sudo().write(
-            {
-                "outcome": "held",
-                "reason": self.env._("Another process works on this contract; the next run bills it."),
-            }
+            {"outcome": "held", **self._prepare_reason("busy")}
         )
         lines -= busy
         dues = engine._compute_due(locked, self.date)
         self._record_failures(lines, dues)
         empty = [due for due in dues if not due.error and due.is_empty()]
-        engine._advance(empty)
-        for due in empty:
-            self._set_outcome(
-                lines, due.contract, outcome="nothing", reason=self._get_reason(due.contract, due),
-                amount=0.0, amount_tax=0.0,
-            )
+        self._book_zeros(empty, lines)
         groups = engine._group(dues)
         try:
             self._book_groups(groups, lines)
@@ -564,13 +588,12 @@ class BillingRun(models.Model):
                 self._keep_due(group, lines)
         self._check_bills(self._get_drafts_of(locked))
 
-    def _book_groups(self, groups, lines):
-        """Book ``groups`` in one savepoint; a lost race is told to Odoo, which retries."""
-        if not groups:
-            return
+    @contextmanager
+    def _booking(self):
+        """A savepoint to book in; a lost race is told to Odoo, which retries."""
         try:
             with self.env.cr.savepoint():
-                moves_by_contract = self.env["billing.engine"]._book(groups, self)
+                yield
                 self.env.flush_all()
         except UniqueViolation as error:
             if error.diag.table_name != "billing_charge":
@@ -578,10 +601,31 @@ class BillingRun(models.Model):
             raise ConcurrencyError(
                 self.env._("Another run has billed the same period; it is computed again.")
             ) from error
+
+    def _book_zeros(self, dues, lines):
+        """Note what is due and costs nothing, so that what comes late is an adjustment of it."""
+        with self._booking():
+            charges = self.env["billing.engine"]._book_zeros(dues, self)
+        for due in dues:
+            reason = self._prepare_reason("zero_booked") if due.items else self._get_reason(due.contract)
+            self._set_outcome(
+                lines, due.contract, outcome="nothing", amount=0.0, amount_tax=0.0, **reason
+            )
+        missing = self.env["billing.check"]._get_missing_usage(charges)
+        self.env["billing.exception"]._report("usage_missing", missing, self)
+
+    def _book_groups(self, groups, lines):
+        """Book ``groups``, all or nothing."""
+        if not groups:
+            return
+        with self._booking():
+            moves_by_contract = self.env["billing.engine"]._book(groups, self)
         run_lines = lines.grouped("contract_id")
         for contract, moves in moves_by_contract.items():
             for line_sudo in run_lines.get(contract, lines.browse()).sudo():  # engine-owned
-                line_sudo.write({"outcome": "billed", "reason": False, "move_id": moves[:1].id})
+                line_sudo.write(
+                    {"outcome": "billed", "move_id": moves[:1].id, **self._prepare_reason(False)}
+                )
 
     def _book_group_alone(self, group, lines):
         """Book one bill; returns whether it could be made, else writes why on its lines."""
@@ -605,12 +649,14 @@ class BillingRun(models.Model):
                 if item.difference and item.line.contract_id == due.contract
             ]
             due.contract._touch(min(starts, default=self.date))
-            self._set_outcome(lines, due.contract, outcome="failed", reason=group.error)
+            reason = self._prepare_reason("text", text=group.error)
+            self._set_outcome(lines, due.contract, outcome="failed", **reason)
 
     def _record_failures(self, lines, dues):
         for due in dues:
             if due.error:
-                self._set_outcome(lines, due.contract, outcome="failed", reason=due.error)
+                reason = self._prepare_reason("text", text=due.error)
+                self._set_outcome(lines, due.contract, outcome="failed", **reason)
 
     def _set_outcome(self, lines, contract, **values):
         """Write the outcome of one contract on its run line."""
@@ -656,7 +702,7 @@ class BillingRun(models.Model):
         checks_by_contract = {}
         for exception in exceptions:
             for contract in exception.move_id.billing_contract_ids:
-                checks_by_contract.setdefault(contract, {})[exception.check_id.name] = True
+                checks_by_contract.setdefault(contract, {})[exception.check_id.id] = True
         lines_sudo = self.env["billing.run.line"].sudo().search(  # engine-owned records
             [
                 ("run_id", "=", self.id),
@@ -666,16 +712,16 @@ class BillingRun(models.Model):
         )
         for line_sudo in lines_sudo:
             if checks := checks_by_contract.get(line_sudo.contract_id):
-                reason = self.env._("Held by: %s.", ", ".join(checks))
-                line_sudo.write({"outcome": "held", "reason": reason})
+                reason = self._prepare_reason("held", check_ids=sorted(checks))
+                line_sudo.write({"outcome": "held", **reason})
             elif line_sudo.outcome == "held" and line_sudo.contract_id not in unapproved:
-                line_sudo.write({"outcome": "billed", "reason": False})
+                line_sudo.write({"outcome": "billed", **self._prepare_reason(False)})
         return exceptions.move_id
 
     def _hold_for_approval(self, moves):
         """Say on the lines of ``moves`` that they wait for a second person."""
         self._get_lines_of(moves.billing_contract_ids).write(
-            {"outcome": "held", "reason": self.env._("Waits for the approval of a second person.")}
+            {"outcome": "held", **self._prepare_reason("approval")}
         )
 
     def _report_failures(self):
@@ -770,6 +816,7 @@ class BillingRun(models.Model):
         """Post the draft bills of an approved run. A bill that fails stays a draft and says why."""
         for run in self:
             run._check_state("approved")
+            run._check_lock_date()
             drafts = run._get_drafts()
             if run._hand_over("post", len(drafts)):
                 continue
@@ -812,7 +859,7 @@ class BillingRun(models.Model):
             if not isinstance(error, UserError):
                 _logger.exception("Billing run %s: bill %s could not be posted", self.name, move.id)
             self._get_lines_of(move.billing_contract_ids).write(
-                {"reason": self.env._("Not posted: %s", error)}
+                self._prepare_reason("not_posted", text=str(error))
             )
 
     def _finish_posting(self):
@@ -827,9 +874,9 @@ class BillingRun(models.Model):
                 ("contract_id", "not in", drafts.sudo().billing_contract_ids.ids),
                 "|",
                 ("outcome", "=", "held"),
-                ("reason", "!=", False),
+                ("reason_code", "!=", False),
             ]
-        ).write({"outcome": "billed", "reason": False})
+        ).write({"outcome": "billed", **self._prepare_reason(False)})
         self.sudo().state = "approved" if drafts else "posted"  # protected field
         if drafts:
             self.message_post(
@@ -893,6 +940,9 @@ class BillingRun(models.Model):
                     )
                 )
             run.move_ids.filtered(lambda move: move.state == "draft").unlink()
+            self.env["billing.charge"].search(  # zeros that were noted
+                [("run_id", "=", run.id), ("state", "=", "pending")]
+            )._void()
             run.sudo().write({"state": "cancelled", "job": False})  # protected fields
             run._update_totals()
         return True
@@ -972,12 +1022,16 @@ class BillingRun(models.Model):
         return True
 
     def _with_job_user(self):
-        """This run as the user whose step it is, in its company."""
+        """This run as the user whose step it is, in its company.
+
+        What the nightly job tells is in the language of the company.
+        """
         user = (self.job == "post" and self.approved_by_id) or self.prepared_by_id or self.env.user
+        lang = (self.origin == "nightly" and self.company_id.partner_id.lang) or user.lang
         return (
             self.with_user(user)
             .with_company(self.company_id)
-            .with_context(allowed_company_ids=self.company_id.ids)
+            .with_context(allowed_company_ids=self.company_id.ids, lang=lang)
         )
 
     def _work_job(self):

@@ -1,4 +1,23 @@
 from odoo import api, fields, models
+from odoo.tools import LazyTranslate, format_date
+
+_lt = LazyTranslate(__name__)
+
+# Why a contract is not billed, to be read in the language of whoever looks.
+REASONS = {
+    "text": _lt("%(text)s"),
+    "zero": _lt("Only amounts of zero: shown with the next bill."),
+    "zero_booked": _lt("Only amounts of zero: noted, and shown with the next bill."),
+    "paused": _lt("Paused: no day to charge up to %(date)s."),
+    "ended": _lt("Ended on %(date)s, billed to the end."),
+    "later": _lt("Nothing due until %(date)s."),
+    "done": _lt("All that is due is billed already."),
+    "busy": _lt("Another process works on this contract; the next run bills it."),
+    "held": _lt("Held by: %(checks)s."),
+    "approval": _lt("Waits for the approval of a second person."),
+    "not_posted": _lt("Not posted: %(text)s"),
+    "excluded": _lt("Excluded by %(name)s."),
+}
 
 
 class BillingRunLine(models.Model):
@@ -10,8 +29,8 @@ class BillingRunLine(models.Model):
     _order = "run_id desc, outcome, id"
     _rec_name = "contract_id"
     _billing_protected = frozenset(
-        ("run_id", "contract_id", "amount", "amount_tax", "outcome", "reason", "move_id",
-         "bill_number")
+        ("run_id", "contract_id", "amount", "amount_tax", "outcome", "reason_code",
+         "reason_values", "move_id", "bill_number", "further_bills")
     )  # fmt: skip
 
     run_id = fields.Many2one("billing.run", required=True, index=True, ondelete="cascade")
@@ -27,6 +46,9 @@ class BillingRunLine(models.Model):
     bill_number = fields.Integer(
         string="Bill Group", aggregator=None, help="Contracts with the same number share a bill."
     )
+    further_bills = fields.Integer(
+        help="Bills of the contract besides that of its group: a credit note, missed periods."
+    )
     amount = fields.Monetary(string="Untaxed")
     amount_tax = fields.Monetary(string="Tax Amount")
     outcome = fields.Selection(
@@ -41,21 +63,74 @@ class BillingRunLine(models.Model):
         required=True,
         index=True,
     )
-    reason = fields.Char()
+    reason_code = fields.Selection(
+        [
+            ("text", "Other"),
+            ("zero", "Only zeros"),
+            ("zero_booked", "Only zeros, noted"),
+            ("paused", "Paused"),
+            ("ended", "Ended"),
+            ("later", "Not due yet"),
+            ("done", "Billed already"),
+            ("busy", "Busy"),
+            ("held", "Held by a check"),
+            ("approval", "Waits for approval"),
+            ("not_posted", "Not posted"),
+            ("excluded", "Excluded"),
+        ],
+        string="Kind of Reason",
+    )
+    reason_values = fields.Json()
+    reason = fields.Char(compute="_compute_reason")
     move_id = fields.Many2one("account.move", string="Bill", ondelete="set null", index="btree_not_null")
 
     _contract_unique = models.UniqueIndex(
         "(run_id, contract_id)", "A run has one line per contract."
     )
 
+    @api.depends_context("lang")
+    @api.depends("reason_code", "reason_values")
+    def _compute_reason(self):
+        for line in self:
+            line.reason = line.reason_code and line._get_reason_text()
+
+    def _get_reason_text(self):
+        """The reason in the language of the reader. Override for further codes."""
+        values = dict(self.reason_values or {})
+        if "date" in values:
+            values["date"] = format_date(self.env, values["date"])
+        if "check_ids" in values:
+            checks = self.env["billing.check"].browse(values["check_ids"]).exists()
+            values["checks"] = ", ".join(dict.fromkeys(checks.mapped("name")))
+        return self.env._(REASONS[self.reason_code]) % values
+
+    @api.model
+    def _prepare_reason(self, code, **values):
+        """Values that say why: a code of ``reason_code`` (False: no reason) and what its text
+        names: ``text``, ``name``, ``date`` (a date), ``check_ids``."""
+        if "date" in values:
+            values["date"] = fields.Date.to_string(values["date"])
+        return {"reason_code": code, "reason_values": values or False}
+
+    def _is_to_book(self):
+        """Whether the run still has to book something for this line.
+
+        A contract that is due and costs nothing is noted as far as it is due.
+        """
+        day = self.contract_id.next_bill_date
+        is_due = day and day <= self.run_id.date
+        return self.outcome == "proposed" or bool(self.outcome == "nothing" and is_due)
+
     def action_exclude(self):
         """Leave these contracts out of the run; the next run bills them."""
-        self._change_proposal("proposed", "excluded", self.env._("Excluded by %s.", self.env.user.name))
+        self._change_proposal(
+            "proposed", "excluded", self._prepare_reason("excluded", name=self.env.user.name)
+        )
         return True
 
     def action_include(self):
         """Take excluded contracts in again."""
-        self._change_proposal("excluded", "proposed", False)
+        self._change_proposal("excluded", "proposed", self._prepare_reason(False))
         return True
 
     def _change_proposal(self, before, after, reason):
@@ -64,7 +139,7 @@ class BillingRunLine(models.Model):
         lines = self.filtered(
             lambda line: line.outcome == before and line.run_id.state == "proposed"
         )
-        lines.sudo().write({"outcome": after, "reason": reason})  # protected fields
+        lines.sudo().write({"outcome": after, **reason})  # protected fields
         lines.run_id._note_preparer()
         for run in lines.run_id:
             run._update_totals()

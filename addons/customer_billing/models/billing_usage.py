@@ -4,7 +4,8 @@ from decimal import Decimal
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import SQL
+from odoo.fields import Domain
+from odoo.tools import SQL, format_date
 
 from ..tools import usage
 
@@ -99,10 +100,15 @@ class BillingUsage(models.Model):
         groups="base.group_user",
     )
     state = fields.Selection(
-        [("open", "Not charged"), ("charged", "Charged")],
+        [("open", "Not charged"), ("charged", "Charged"), ("uncharged", "Never charged")],
         string="Status",
         compute="_compute_state",
+        search="_search_state",
         compute_sudo=True,
+        help="Never charged: the day is paused, or was charged in another system.",
+    )
+    uncharged_reason = fields.Char(
+        string="Why Not Charged", compute="_compute_state", compute_sudo=True
     )
 
     _external_id_unique = models.UniqueIndex(
@@ -130,10 +136,57 @@ class BillingUsage(models.Model):
                 record.contract_line_id.contract_id.company_id, record.timestamp
             )
 
-    @api.depends("charge_id")
+    @api.depends_context("lang")
+    @api.depends(
+        "charge_id", "date", "contract_id.billed_through", "contract_id.pause_ids.date_from",
+        "contract_id.pause_ids.date_to",
+    )  # fmt: skip
     def _compute_state(self):
         for record in self:
-            record.state = "charged" if record.charge_id else "open"
+            record.uncharged_reason = record._get_uncharged_reason()
+            if record.uncharged_reason:
+                record.state = "uncharged"
+            else:
+                record.state = "charged" if record.charge_id else "open"
+
+    def _get_uncharged_reason(self):
+        """Why the day of this record is not charged, as a sentence; False when it is."""
+        contract = self.contract_id
+        if not self.date:
+            return False
+        if contract.billed_through and self.date <= contract.billed_through:
+            return self.env._(
+                "Charged in another system, up to %s.",
+                format_date(self.env, contract.billed_through),
+            )
+        for pause in contract.pause_ids:
+            if pause.date_from <= self.date and (not pause.date_to or self.date <= pause.date_to):
+                return self.env._("The contract is paused on this day: %s.", pause.display_name)
+        return False
+
+    @api.model
+    def _search_state(self, operator, value):
+        if operator not in ("in", "not in"):
+            return NotImplemented
+        uncharged = Domain(
+            "id",
+            "in",
+            SQL(
+                """(
+                SELECT u.id
+                  FROM billing_usage u
+                  JOIN billing_contract c ON c.id = u.contract_id
+                 WHERE u.date <= c.billed_through
+                    OR EXISTS (
+                        SELECT FROM billing_contract_pause p
+                         WHERE p.contract_id = c.id AND p.date_from <= u.date
+                           AND COALESCE(p.date_to, u.date) >= u.date))"""
+            ),
+        )
+        charged = Domain("charge_id", "!=", False)
+        domains = {"uncharged": uncharged, "charged": ~uncharged & charged, "open": ~uncharged & ~charged}
+        found = Domain.OR(domains[state] for state in value if state in domains)
+        return found if operator == "in" else ~found
 
     @api.depends("quantity", "meter_id", "date")
     def _compute_display_name(self):
@@ -428,6 +481,9 @@ class BillingUsage(models.Model):
                    AND u.contract_line_id = c.contract_line_id
                    AND u.date >= c.slot_start
                    AND u.date < (c.trace -> 'slot' ->> 1)::date
+                   AND EXISTS (
+                        SELECT FROM JSONB_ARRAY_ELEMENTS(c.trace -> 'served') s
+                         WHERE u.date >= (s ->> 0)::date AND u.date < (s ->> 1)::date)
                    AND u.charge_id IS NULL
                 """,
                 tuple(charges.ids),

@@ -14,6 +14,25 @@ class ResCompany(models.Model):
         string="Approval Above", default=10_000.0, help="Total of one bill in company currency."
     )
 
+    billing_credit_mode = fields.Selection(
+        [("line", "Negative lines on the next bill"), ("note", "Credit notes of their own")],
+        string="Credits Come as",
+        default="line",
+        required=True,
+        help="How corrections in the customer's favour of what was billed earlier are printed. A "
+        "bill with a negative total is a credit note in any case.",
+    )
+    billing_mails_per_hour = fields.Integer(
+        string="Bills Mailed per Hour",
+        default=0,
+        help="At most so many bills are mailed in an hour, so that a mail server does not refuse "
+        "them. 0: no limit.",
+    )
+
+    _billing_mails_per_hour_positive = models.Constraint(
+        "CHECK (billing_mails_per_hour >= 0)", "The number of bills mailed per hour is 0 or more."
+    )
+
     def write(self, vals):
         before = {company: company.billing_approval for company in self}
         limits = {company: company.billing_approval_amount for company in self}

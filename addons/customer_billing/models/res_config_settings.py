@@ -11,3 +11,9 @@ class ResConfigSettings(models.TransientModel):
         readonly=False,
         currency_field="billing_currency_id",
     )
+    billing_credit_mode = fields.Selection(
+        related="company_id.billing_credit_mode", readonly=False, required=True
+    )
+    billing_mails_per_hour = fields.Integer(
+        related="company_id.billing_mails_per_hour", readonly=False
+    )

@@ -2,6 +2,7 @@ from . import (
     test_amendment,
     test_contract,
     test_correction,
+    test_credit,
     test_differential,
     test_exception,
     test_health,
@@ -12,6 +13,7 @@ from . import (
     test_report,
     test_run,
     test_security,
+    test_situations,
     test_usage,
     test_usage_import,
 )

@@ -1,5 +1,7 @@
 from unittest.mock import patch
 
+from freezegun import freeze_time
+
 from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
@@ -15,6 +17,7 @@ class TestException(BillingCommon):
     def setUpClass(cls):
         super().setUpClass()
         cls.company.partner_id.lang = "en_US"  # of what is found
+        cls.meter = cls.env["billing.meter"].create({"name": "Electricity", "code": "KWH"})
 
     def check(self, code):
         return self.env.ref(f"customer_billing.billing_check_{code}")
@@ -130,6 +133,109 @@ class TestException(BillingCommon):
         self.check("many_lines").count = 2
         contract = self.new_contract("2026-01-01", [{}, {}, {}])
         self.assertIn("3 lines", self.found(self.bill("2026-01-01", contract, post=False).move_ids)["many_lines"])
+
+    def metered(self, lines=None, **values):
+        usage_line = {"charge_type": "usage", "meter_id": self.meter.id, "price_unit": 0.1}
+        return self.new_contract("2026-01-01", [usage_line, *(lines or [])], **values)
+
+    def use(self, contract, timestamp, quantity):
+        line = contract.line_ids.filtered("meter_id")[:1]
+        return self.env["billing.usage"].create(
+            {"contract_line_id": line.id, "timestamp": timestamp, "quantity": quantity}
+        )
+
+    def test_usage_missing(self):
+        contract = self.metered([{}])
+        self.bill("2026-01-01", contract)
+        move = self.bill("2026-02-01", contract, post=False).move_ids
+        self.assertIn("No usage recorded: Seat, 01/01/2026", self.found(move)["usage_missing"])
+        self.use(contract, "2026-01-31 12:00:00", 5)  # late: an adjustment of its own
+        move.billing_run_id.action_check()
+        self.assertFalse(self.found(move))
+
+    def test_usage_of_zero_is_not_missing(self):
+        contract = self.metered([{}])
+        self.use(contract, "2026-01-10 12:00:00", 0)
+        self.assertFalse(self.found(self.bill("2026-02-01", contract).move_ids))
+
+    @freeze_time("2026-01-20")
+    def test_usage_of_a_period_that_an_amendment_cut(self):
+        contract = self.metered([{}])
+        line = contract.line_ids[0]
+        contract.action_amend({"lines": [{"line_id": line.id, "price_unit": 0.2}]}, "2026-01-16")
+        self.use(contract, "2026-01-31 12:00:00", 5)
+        self.assertFalse(self.found(self.bill("2026-02-01", contract).move_ids))
+
+    def test_usage_missing_without_a_bill_is_about_the_contract(self):
+        contract = self.metered()
+        run = self.bill("2026-02-01", contract)
+        self.assertFalse(run.move_ids)
+        [exception] = run.exception_ids
+        self.assertEqual(exception.check_id, self.check("usage_missing"))
+        self.assertEqual((exception.contract_id, exception.state), (contract, "open"))
+        self.assertIn("01/01/2026", exception.message)
+        # Told once: not again when the next bill shows it.
+        self.use(contract, "2026-02-10 12:00:00", 10)
+        move = self.bill("2026-03-01", contract).move_ids
+        self.assertEqual(len(move.invoice_line_ids), 2)
+        self.assertFalse(self.found(move))
+
+    def test_severity_of_usage_missing(self):
+        for severity, count, state in (("off", 0, "posted"), ("warning", 1, "posted"), ("blocking", 1, "draft")):
+            with self.subTest(severity=severity):
+                self.check("usage_missing").severity = severity
+                contract = self.metered([{}])
+                self.bill("2026-01-01", contract)
+                move = self.bill("2026-02-01", contract).move_ids
+                self.assertEqual((move.billing_exception_count, move.state), (count, state))
+
+    def test_severity_of_every_check(self):
+        """Off: not asked. Warning: told. Blocking: held; for each check by its own case."""
+        checks = self.env["billing.check"].search([("source", "=", "bill")])
+        self.assertEqual(
+            set(checks.mapped("code")),
+            {
+                "zero_negative", "deviation", "duplicate", "missing_tax", "missing_email",
+                "missing_vat", "archived_product", "price_off_list", "usage_missing", "stale_rate",
+                "gap", "many_lines",
+            },
+        )  # fmt: skip
+        run = self.bill("2026-01-01", self.new_contract("2026-01-01"), post=False)
+
+        def finds(check, moves, params):
+            return dict.fromkeys(moves, check.code)
+
+        for check in checks:
+            checks.severity = "off"
+            with patch.object(BillingCheck, f"_check_{check.code}", finds):
+                for severity in ("off", "warning", "blocking"):
+                    with self.subTest(check=check.code, severity=severity):
+                        check.severity = severity
+                        run.action_check()
+                        self.assertEqual(set(self.found(run.move_ids)), {check.code} - ({check.code} if severity == "off" else set()))
+                        self.assertEqual(run.line_ids.outcome, "held" if severity == "blocking" else "billed")
+
+    def test_a_check_of_another_module(self):
+        def found(check, moves, params):
+            return {m: f"above {params['parameter']:.0f}" for m in moves if m.amount_untaxed > params["parameter"]}
+
+        with patch.object(BillingCheck, "_check_round_number", found, create=True):
+            self.env["billing.check"].create(
+                {"name": "Round number", "code": "round_number", "severity": "blocking", "parameter": 90}
+            )
+            move = self.bill("2026-01-01", self.new_contract("2026-01-01")).move_ids
+            self.assertEqual(self.found(move), {"round_number": "above 90"})
+            self.assertEqual(move.state, "draft")
+
+    def test_a_bill_is_checked_whichever_button_posts_it(self):
+        self.check("missing_email").severity = "blocking"
+        move = self.bill("2026-01-01", self.new_contract("2026-01-01"), post=False).move_ids
+        self.customer.email = False
+        with self.assertRaisesRegex(UserError, "is held by “No e-mail address”"):
+            move.action_post()
+        self.customer.email = "one@customer.example"
+        move.action_post()
+        self.assertEqual(move.state, "posted")
 
     def test_a_check_of_a_company_takes_the_place_of_the_one_for_all(self):
         own = self.check("missing_email").copy()

@@ -5,7 +5,7 @@ from psycopg2.errors import UniqueViolation
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
-from odoo.tools import mute_logger
+from odoo.tools import format_date, mute_logger
 
 from odoo.addons.account.models.account_move import AccountMove
 
@@ -392,6 +392,68 @@ class TestRun(BillingCommon):
         self.assertIn("Nothing due until", lines[later].reason)
         self.assertIn("Paused", lines[paused].reason)
         self.assertNotIn(draft, lines)
+
+    def test_reasons_are_read_in_the_language_of_the_reader(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        self.env.ref("customer_billing.billing_check_missing_email").severity = "blocking"
+        self.customer.email = False
+        later, held = self.new_contract("2026-03-01"), self.new_contract("2026-01-01")
+        run = self.bill("2026-01-15", later | held)
+        lines = {line.contract_id: line for line in run.line_ids}
+        self.assertEqual(lines[later].reason, "Nothing due until 03/01/2026.")
+        self.assertEqual(lines[held].reason, "Held by: No e-mail address.")
+        chinese = run.line_ids.with_context(lang="zh_CN")
+        reasons = {line.contract_id: line.reason for line in chinese}
+        day = format_date(chinese.env, "2026-03-01")
+        self.assertNotEqual(day, "03/01/2026")
+        self.assertIn(day, reasons[later])
+        self.assertIn("没有", reasons[held])
+
+    def test_a_run_without_bills_says_so(self):
+        run = self.bill("2026-01-01", self.new_contract("2026-03-01"))
+        self.assertEqual((run.state, run.bill_count), ("sent", 0))
+        arch = run.get_view(view_type="form")["arch"]
+        self.assertIn("Nothing to Bill", arch)
+
+    def test_zeros_are_noted_and_shown_with_the_next_bill(self):
+        contract = self.new_contract(
+            "2026-01-01",
+            [{"price_unit": 0.0, "date_end": "2026-02-28"}, {"date_start": "2026-03-01"}],
+        )
+        run = self.bill("2026-01-01", contract)
+        self.assertFalse(run.move_ids)
+        self.assertEqual((run.state, run.line_ids.reason_code), ("sent", "zero_booked"))
+        self.assertEqual(str(contract.next_bill_date), "2026-02-01", "is due no more")
+        charge = contract.charge_ids
+        self.assertEqual((charge.amount, charge.state, charge.run_id), (0.0, "pending", run))
+        with self.assertRaisesRegex(UserError, "kept as part of the books"):
+            run.unlink()
+        self.assertFalse(self.bill("2026-01-01", contract).move_ids)
+        self.assertEqual(len(contract.charge_ids), 1)
+        move = self.bill("2026-03-01", contract).move_ids
+        self.assertEqual(move.invoice_line_ids.mapped("price_subtotal"), [0.0, 0.0, 100.0])
+        self.assertEqual(set(contract.charge_ids.mapped("state")), {"billed"})
+
+    def test_zeros_of_a_cancelled_run_are_due_again(self):
+        contract = self.new_contract("2026-01-01", [{"price_unit": 0.0}])
+        run = self.new_run("2026-01-01", contract)
+        run.action_propose()
+        self.assertEqual(run.line_ids.reason, "Only amounts of zero: shown with the next bill.")
+        run.action_generate()
+        run.action_cancel()
+        self.assertEqual(contract.charge_ids.state, "void")
+        self.assertEqual(str(contract.next_bill_date), "2026-01-01")
+
+    def test_zeros_print_no_bill_of_their_own(self):
+        self.plan.catch_up = "separate"
+        contract = self.new_contract(
+            "2026-01-01",
+            [{"price_unit": 0.0, "date_end": "2026-02-28"}, {"date_start": "2026-03-01"}],
+        )
+        self.bill("2026-01-01", contract)
+        moves = self.bill("2026-04-01", contract).move_ids
+        self.assertEqual(moves.mapped("amount_untaxed"), [100.0, 100.0])
+        self.assertEqual(len(moves.invoice_line_ids), 4)
 
     def test_excluded_contract_is_billed_by_the_next_run(self):
         contract, other = self.new_contract("2026-01-01"), self.new_contract("2026-01-01")

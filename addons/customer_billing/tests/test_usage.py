@@ -94,6 +94,16 @@ class TestUsage(UsageCommon):
         self.assertIn("Adjustment of an earlier bill", adjustment.name)
 
     @freeze_time("2026-02-10")
+    def test_invariant_5_late_usage_of_a_period_of_zero_is_an_adjustment(self):
+        contract = self.new_metered()
+        self.assertFalse(self.bill("2026-02-01", contract).move_ids)
+        self.assertEqual(self.booked(contract), [("2026-01-01", 0, 0.0)])
+        self.use(contract, "2026-01-20 10:00:00", 50)
+        self.assertEqual(self.booked(contract), [("2026-01-01", 0, 0.0), ("2026-01-01", 1, 5.0)])
+        self.bill("2026-03-01", contract)
+        self.assertEqual(sum(amount for *_k, amount in self.booked(contract)), 5.0)
+
+    @freeze_time("2026-02-10")
     def test_invariant_6_reversal_nets_to_zero(self):
         for aggregation in ("sum", "max", "last", "unique"):
             with self.subTest(aggregation):
@@ -275,3 +285,33 @@ class TestUsage(UsageCommon):
         with self.assertRaises(AccessError):
             record.with_user(officer).charge_id = 1
         self.use(contract.with_user(officer), "2026-01-03 10:00:00", 1)
+
+    @freeze_time("2026-01-25")
+    def test_usage_on_paused_days_is_shown_as_never_charged(self):
+        contract = self.new_metered()
+        self.env["billing.contract.pause"].create(
+            {"contract_id": contract.id, "date_from": "2026-01-10", "date_to": "2026-01-12"}
+        )
+        paused = self.use(contract, "2026-01-11 10:00:00", 40)
+        served = self.use(contract, "2026-01-13 10:00:00", 10)
+        later = self.use(contract, "2026-02-13 10:00:00", 10)
+        self.bill("2026-02-01", contract)
+        records = paused | served | later
+        self.assertEqual(records.mapped("state"), ["uncharged", "charged", "open"])
+        self.assertFalse(paused.charge_id)
+        self.assertIn("paused on this day", paused.uncharged_reason)
+        for state, expected in (("uncharged", paused), ("charged", served), ("open", later)):
+            domain = [("contract_id", "=", contract.id), ("state", "=", state)]
+            self.assertEqual(self.usage_model.search(domain), expected)
+            domain = [("contract_id", "=", contract.id), ("state", "!=", state)]
+            self.assertEqual(self.usage_model.search(domain), (records - expected).sorted())
+        [item] = [
+            item
+            for item in self.env["billing.health"]._get_health_items()
+            if "never charged" in item["label"]
+        ]
+        self.assertEqual((item["value"], item["severity"]), (1, "warning"))
+        # The pause is taken back: its usage is charged.
+        contract.pause_ids.unlink()
+        self.assertEqual(self.booked(contract), [("2026-01-01", 0, 1.0), ("2026-01-01", 1, 4.0)])
+        self.assertEqual(paused.state, "charged")

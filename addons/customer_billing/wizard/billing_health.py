@@ -8,6 +8,7 @@ NIGHT_HOURS = 26  # since the nightly job last worked
 DELIVERY_HOURS = 24  # that a bill may wait to be sent
 APPROVAL_DAYS = 3  # that a draft bill may wait for a person
 UNBILLED_DAYS = 7  # that a contract may be due
+USAGE_DAYS = 92  # of which usage that is not charged is shown
 
 
 class BillingHealth(models.TransientModel):
@@ -236,7 +237,18 @@ class BillingHealth(models.TransientModel):
                 "billing.contract",
                 "billing_contract_action",
                 self.env._("Start a run for them; it says what is wrong with each."),
-            )
+            ),
+            self._count_item(
+                self.env._("Usage of the last %s days that is never charged", USAGE_DAYS),
+                [
+                    ("company_id", "in", self.env.companies.ids),
+                    ("date", ">=", self._get_limit_day(USAGE_DAYS)),
+                    ("state", "=", "uncharged"),
+                ],
+                "billing.usage",
+                "billing_usage_action",
+                self.env._("Its days are paused, or were charged in another system: is that right?"),
+            ),
         ]
 
     @api.model
