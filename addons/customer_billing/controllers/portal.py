@@ -264,6 +264,8 @@ class BillingPortal(PortalAccount):
         if invoice.billing_run_id:
             values["billing_lines"] = self._get_billing_lines(invoice)
             values["format_number"] = self._format_number
+        # Part of the bill, as the explanation: who may see the one may see the other.
+        values["billing_disputes"] = invoice.sudo().billing_dispute_ids.sorted("id", reverse=True)
         return values
 
     def _get_billing_lines(self, invoice):

@@ -18,6 +18,10 @@ MAX_TRIES = 3
 # In the context of bills that were checked just now; no caller over RPC can pass it.
 CHECKED = object()
 
+class DeliveryError(UserError):
+    """A bill cannot be delivered as it is: a person corrects something first."""
+
+
 # Who owes what, which a charge fixes: not to be changed on its bill.
 FROZEN_FIELDS = frozenset(("company_id", "currency_id", "move_type", "partner_id"))
 
@@ -44,7 +48,7 @@ class AccountMove(models.Model):
         (
             "billing_run_id", "billing_contract_ids", "billing_approved_amount",
             "billing_delivery_state", "billing_delivery_error", "billing_delivery_tries",
-            "billing_delivery_date", "billing_correction",
+            "billing_delivery_date", "billing_delivery_channel", "billing_correction",
         )
     )  # fmt: skip
 
@@ -72,6 +76,7 @@ class AccountMove(models.Model):
         [
             ("queued", "Waiting to be sent"),
             ("sent", "Sent"),
+            ("print", "To print"),
             ("manual", "Delivered by hand"),
             ("failed", "Failed"),
         ],
@@ -86,6 +91,13 @@ class AccountMove(models.Model):
     )
     billing_delivery_date = fields.Datetime(
         string="Sent On", readonly=True, copy=False, groups="base.group_user"
+    )
+    billing_delivery_channel = fields.Selection(
+        selection="_get_billing_channels",
+        string="Delivered By",
+        readonly=True,
+        copy=False,
+        groups="base.group_user",
     )
     billing_delivery_tries = fields.Integer(
         string="Delivery Attempts",
@@ -128,6 +140,8 @@ class AccountMove(models.Model):
     # The ledger follows what happens to a bill
 
     def unlink(self):
+        if not self.env.context.get("billing_again"):
+            self._check_billing_not_asked()
         charges = self.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
         self._close_billing_exceptions(self.env._("The bill was deleted."))
         result = super().unlink()
@@ -158,15 +172,15 @@ class AccountMove(models.Model):
         if FROZEN_FIELDS.intersection(vals):
             self._check_billing_frozen(vals)
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
+        if "billing_again" not in self.env.context:
+            cancelled._check_billing_not_asked()
         moves = self
         if state == "posted" and self.env.context.get("billing_number_formats") is not None:
             moves = self.with_context(skip_invoice_sync=True)
         result = super(AccountMove, moves).write(vals)
         if cancelled:
             cancelled._close_billing_exceptions(self.env._("The bill was cancelled."))
-            charges = cancelled.invoice_line_ids.sudo().billing_charge_ids  # engine-owned records
-            if charges:
-                charges._void()
+            cancelled._cancel_charges()
         return result
 
     def _is_billing_noop(self, vals):
@@ -179,6 +193,36 @@ class AccountMove(models.Model):
             and self.env.context.get("billing_booking")
             and not any(self.mapped("is_manually_modified"))
         )
+
+    def _get_billing_issued(self):
+        """Those of these bills of runs that the customer may have got."""
+        return self.filtered(lambda move: move.billing_run_id and move.posted_before)
+
+    def _check_billing_not_asked(self):
+        """Raise for bills that were posted: whoever cancels them says what of their periods.
+
+        The answer is ``billing_again`` in the context, as for a credit note.
+        """
+        if issued := self._get_billing_issued()[:1]:
+            raise UserError(
+                self.env._(
+                    "%s has been posted. Are its periods billed again, or is it taken back for "
+                    "good? Reset it to draft and choose “Cancel, Bill Again” or “Cancel for Good”; "
+                    "or leave it posted and make a credit note, which asks the same.",
+                    issued.display_name,
+                )
+            )
+
+    def _cancel_charges(self):
+        """The ledger follows cancelled bills: their periods are billed again, unless an issued
+        bill is taken back for good."""
+        for_good = self.browse()
+        if not self.env.context.get("billing_again"):
+            for_good = self._get_billing_issued()
+        for_good._waive_charges()
+        # sudo: engine-owned records
+        if charges_sudo := (self - for_good).invoice_line_ids.sudo().billing_charge_ids:
+            charges_sudo._void()
 
     def _check_company(self, fnames=None):
         """A run checks the bills that it creates value by value, not bill by bill."""
@@ -272,7 +316,7 @@ class AccountMove(models.Model):
             raise UserError(
                 self.env._(
                     "%s was made by a billing run and cancelled: its periods are billed again "
-                    "by the next run, so it cannot come back.",
+                    "or waived, so it cannot come back.",
                     void.display_name,
                 )
             )
@@ -385,51 +429,87 @@ class AccountMove(models.Model):
             }
         )
 
+    @api.model
+    def _get_billing_channels(self):
+        """The channels that a customer can choose."""
+        return self.env["res.partner"]._fields["billing_channel"]._description_selection(self.env)
+
+    def _get_delivery_channel(self):
+        """How the customer wants this bill."""
+        self.ensure_one()
+        partner = self.commercial_partner_id.with_company(self.company_id)
+        return partner.billing_channel or "email"
+
     def _deliver(self):
-        """Render and mail queued bills one by one. A failure is written on the bill and tried
-        again by the queue, ``MAX_TRIES`` times in all."""
-        send = self.env["account.move.send"]
-        # sudo below: protected fields
+        """Deliver queued bills one by one, each by the channel of its customer.
+
+        A failure is written on the bill and tried again by the queue, ``MAX_TRIES`` times in
+        all. Mails above the company's limit per hour stay in the queue.
+        """
+        rooms = {company: company._get_billing_mail_room() for company in self.company_id}
         for move in self:
-            if not move._get_delivery_emails():
-                move.sudo().write(
-                    {
-                        "billing_delivery_state": "failed",
-                        "billing_delivery_error": self.env._(
-                            "No e-mail address: add one to %s, then send again; or print the bill "
-                            "and mark it as delivered.",
-                            move.partner_id.display_name,
-                        ),
-                    }
+            channel = move._get_delivery_channel()
+            if channel == "email":
+                if rooms[move.company_id] <= 0:
+                    continue
+                rooms[move.company_id] -= 1
+            move._deliver_by(channel)
+
+    def _deliver_by(self, channel):
+        """Deliver one bill by ``_deliver_<channel>`` and note what came of it.
+
+        A module adds a channel with an option of ``res.partner.billing_channel`` and a method
+        ``_deliver_<channel>(self)`` for one posted bill. It returns the new delivery state
+        (``sent``; ``print`` when a person has to go on). It raises ``DeliveryError`` when a
+        person must correct something first; any other error is tried again.
+        """
+        self.ensure_one()
+        started = fields.Datetime.now()
+        try:
+            with self.env.cr.savepoint():
+                state = getattr(self, f"_deliver_{channel}")()
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            if not isinstance(error, UserError):
+                _logger.exception("Bill %s could not be delivered", self.name)
+            tries = self.billing_delivery_tries + 1
+            final = tries >= MAX_TRIES or isinstance(error, DeliveryError)
+            vals = {
+                "billing_delivery_state": "failed" if final else "queued",
+                "billing_delivery_error": str(error),
+                "billing_delivery_tries": tries,
+            }
+        else:
+            vals = {
+                "billing_delivery_state": state,
+                "billing_delivery_error": False,
+                "billing_delivery_date": started,
+            }
+        self.sudo().write({**vals, "billing_delivery_channel": channel})  # protected fields
+
+    def _deliver_email(self):
+        """Mail the bill with its PDF."""
+        if not self._get_delivery_emails():
+            raise DeliveryError(
+                self.env._(
+                    "No e-mail address: add one to %s, then send again; or print the bill "
+                    "and mark it as delivered.",
+                    self.partner_id.display_name,
                 )
-                continue
-            started = fields.Datetime.now()
-            try:
-                with self.env.cr.savepoint():
-                    send._generate_and_send_invoices(
-                        move, allow_raising=True, sending_methods=["email"]
-                    )
-            except (OperationalError, ConcurrencyError):
-                raise
-            except Exception as error:
-                if not isinstance(error, UserError):
-                    _logger.exception("Bill %s could not be delivered", move.name)
-                tries = move.billing_delivery_tries + 1
-                move.sudo().write(
-                    {
-                        "billing_delivery_state": "failed" if tries >= MAX_TRIES else "queued",
-                        "billing_delivery_error": str(error),
-                        "billing_delivery_tries": tries,
-                    }
-                )
-            else:
-                move.sudo().write(
-                    {
-                        "billing_delivery_state": "sent",
-                        "billing_delivery_error": False,
-                        "billing_delivery_date": started,
-                    }
-                )
+            )
+        self.env["account.move.send"]._generate_and_send_invoices(
+            self, allow_raising=True, sending_methods=["email"]
+        )
+        return "sent"
+
+    def _deliver_portal(self):
+        """The customer looks into the portal: nothing is sent."""
+        return "sent"
+
+    def _deliver_post(self):
+        """A person prints and mails the bill, then marks it as delivered."""
+        return "print"
 
     def _get_delivery_emails(self):
         """The e-mail addresses that this bill goes to."""
@@ -496,7 +576,11 @@ class AccountMove(models.Model):
         """Deliver queued bills, oldest first, each its own commit."""
         self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
-        domain = [("billing_delivery_state", "=", "queued"), ("state", "=", "posted")]
+        domain = [
+            ("billing_delivery_state", "=", "queued"),
+            ("state", "=", "posted"),
+            ("company_id", "not in", self._get_full_mail_companies().ids),
+        ]
         commit(remaining=self.search_count(domain))
         moves = self.search(domain, order="billing_delivery_tries, id", limit=DELIVERY_BATCH)
         for move in moves:
@@ -509,6 +593,12 @@ class AccountMove(models.Model):
                 return
         moves.billing_run_id._refresh_sent_state()
         commit()
+
+    @api.model
+    def _get_full_mail_companies(self):
+        """Companies that have mailed as many bills in the last hour as they may."""
+        companies = self.env["res.company"].search([("billing_mails_per_hour", ">", 0)])
+        return companies.filtered(lambda company: company._get_billing_mail_room() <= 0)
 
     # Views
 

@@ -71,6 +71,25 @@ class AccountMove(models.Model):
                 revisions[key] += 1
         charges_sudo.create(vals_list)
 
+    def _waive_charges(self):
+        """Book the opposite of all charges of these cancelled bills, for good."""
+        vals_list = []
+        for move in self:
+            for charge in move.invoice_line_ids.sudo().billing_charge_ids:  # engine-owned records
+                [revision] = charge._get_next_revisions().values()
+                vals_list.append(
+                    {
+                        **charge._prepare_copy_vals(),
+                        "amount": -charge.amount,
+                        "price_unit": -charge.price_unit,
+                        "revision": revision,
+                        "waived": True,
+                        "move_line_id": charge.move_line_id.id,
+                        "trace": charge._prepare_copy_trace(-1, move),
+                    }
+                )
+        self.env["billing.charge"].sudo().create(vals_list)  # engine-owned records
+
     def _get_billing_lines(self):
         """The lines that a bill and its copies have in common, in the same order."""
         return self.line_ids.filtered(lambda line: line.display_type == "product").sorted(

@@ -300,7 +300,7 @@ class BillingCheck(models.Model):
         return {
             move: self.env._("%s has no e-mail address.", move.partner_id.display_name)
             for move in moves
-            if not move._get_delivery_emails()
+            if move._get_delivery_channel() == "email" and not move._get_delivery_emails()
         }
 
     @api.model

@@ -1,4 +1,7 @@
+import hashlib
+import json
 import logging
+from collections import Counter
 from datetime import timedelta
 
 from dateutil.relativedelta import relativedelta
@@ -683,7 +686,39 @@ class BillingContract(models.Model):
             }
         ]
 
-    # Merging of partners and mail
+    @api.model
+    def _identify_rows(self, data_list):
+        """A row without an id is known by what it says: the same row again is the same contract.
+
+        Equal rows in one file are as many contracts.
+        """
+        counts, rows = Counter(), []
+        for data in data_list:
+            values = data["values"]
+            if not data.get("xml_id") and not values.get("id") and not values.get("name"):
+                text = json.dumps([self.env.company.id, values], default=str, sort_keys=True)
+                digest = hashlib.sha256(text.encode()).hexdigest()[:40]
+                counts[digest] += 1
+                data = {**data, "xml_id": f"__import__.billing_contract_{digest}_{counts[digest]}"}
+            rows.append(data)
+        return rows
+
+    @api.model
+    def _get_known_records(self, data_list):
+        """Contracts are known by their number too."""
+        known = super()._get_known_records(data_list)
+        companies = [data["values"].get("company_id") or self.env.company.id for data in data_list]
+        names = [data["values"].get("name") for data in data_list]
+        found = self.with_context(active_test=False).search(
+            [("name", "in", [name for name in names if name]), ("company_id", "in", companies)]
+        )
+        by_number = {(contract.name, contract.company_id.id): contract for contract in found}
+        for index, key in enumerate(zip(names, companies, strict=True)):
+            if key in by_number:
+                known.setdefault(index, by_number[key])
+        return known
+
+    # Mail
 
     def _mail_get_partner_fields(self, introspect_fields=False):
         return ["invoice_partner_id", "partner_id"]

@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 
 
 class BillingDispute(models.Model):
@@ -21,10 +21,15 @@ class BillingDispute(models.Model):
         ondelete="restrict",
     )
     partner_id = fields.Many2one(
-        related="move_id.commercial_partner_id", store=True, index=True, string="Customer"
+        "res.partner", compute="_compute_from_document", store=True, precompute=True, index=True,
+        string="Customer",
+    )  # fmt: skip
+    company_id = fields.Many2one(
+        "res.company", compute="_compute_from_document", store=True, precompute=True, index=True
     )
-    company_id = fields.Many2one(related="move_id.company_id", store=True, index=True)
-    currency_id = fields.Many2one(related="move_id.currency_id", store=True)
+    currency_id = fields.Many2one(
+        "res.currency", compute="_compute_from_document", store=True, precompute=True
+    )
     amount = fields.Monetary(
         string="Disputed Amount",
         compute="_compute_amount",
@@ -48,6 +53,23 @@ class BillingDispute(models.Model):
         tracking=True,
     )
     description = fields.Text()
+    cause_id = fields.Many2one(
+        "billing.cause",
+        tracking=True,
+        index=True,
+        ondelete="restrict",
+        help="Why it came to this: what the report by cause adds up.",
+    )
+    credit_move_ids = fields.Many2many(
+        "account.move",
+        "billing_dispute_credit_rel",
+        "dispute_id",
+        "move_id",
+        string="Credit Notes",
+        readonly=True,
+        copy=False,
+        help="The credit notes that settle this dispute.",
+    )
     user_id = fields.Many2one(
         "res.users",
         string="Owner",
@@ -70,17 +92,71 @@ class BillingDispute(models.Model):
         tracking=True,
         group_expand=True,
     )
-    resolution = fields.Text(tracking=True, help="What was found and done.")
-    date_closed = fields.Date(readonly=True, copy=False)
+    resolution = fields.Text(
+        tracking=True, help="What was found and done. The customer reads it in the portal."
+    )
+    date_opened = fields.Date(
+        string="Opened", readonly=True, copy=False, default=fields.Date.context_today
+    )
+    date_closed = fields.Date(string="Closed", readonly=True, copy=False)
+    days_open = fields.Integer(
+        string="Days Open",
+        compute="_compute_days_open",
+        help="Until it was closed, or until today.",
+    )
+    days_to_close = fields.Integer(
+        compute="_compute_days_to_close", store=True, aggregator="avg", copy=False
+    )
+
+    # What is disputed. A module that adds another document extends these methods.
+
+    @api.depends("move_id.commercial_partner_id", "move_id.company_id", "move_id.currency_id")
+    def _compute_from_document(self):
+        for dispute in self:
+            dispute.update(dispute._get_document_values())
+
+    def _get_document_values(self):
+        """Customer, company and currency of what is disputed, as values of these fields."""
+        move = self.move_id
+        return {
+            "partner_id": move.commercial_partner_id,
+            "company_id": move.company_id,
+            "currency_id": move.currency_id,
+        }
+
+    def _get_document_name(self):
+        """The name of what is disputed, for messages."""
+        return self.move_id.name
+
+    def _get_document_amounts(self):
+        """What is open and what is the most that can be disputed: (open, total)."""
+        return self.move_id.amount_residual, self.move_id.amount_total
 
     @api.depends("move_id")
     def _compute_amount(self):
         for dispute in self:
-            dispute.amount = dispute.move_id.amount_residual or dispute.move_id.amount_total
+            is_open, total = dispute._get_document_amounts()
+            dispute.amount = is_open or total
+
+    @api.depends("date_opened", "date_closed")
+    def _compute_days_to_close(self):
+        for dispute in self:
+            dispute.days_to_close = (
+                (dispute.date_closed - dispute.date_opened).days
+                if dispute.date_closed and dispute.date_opened
+                else False
+            )
+
+    @api.depends("date_opened", "date_closed")
+    def _compute_days_open(self):
+        today = fields.Date.context_today(self)
+        for dispute in self:
+            opened = dispute.date_opened or today
+            dispute.days_open = ((dispute.date_closed or today) - opened).days
 
     @api.constrains("move_id")
     def _check_move(self):
-        for dispute in self:
+        for dispute in self.filtered("move_id"):
             move = dispute.move_id
             if move.move_type not in ("out_invoice", "out_refund") or move.state != "posted":
                 raise ValidationError(self.env._("Only posted bills of customers are disputed."))
@@ -99,13 +175,14 @@ class BillingDispute(models.Model):
     @api.constrains("amount", "move_id")
     def _check_amount(self):
         for dispute in self:
-            if not 0 < dispute.amount <= dispute.move_id.amount_total:
+            _open, total = dispute._get_document_amounts()
+            if not 0 < dispute.amount <= total:
                 raise ValidationError(
                     self.env._(
                         "The disputed amount must be above zero and at most the total of "
                         "%(bill)s, %(total)s.",
-                        bill=dispute.move_id.name,
-                        total=dispute.currency_id.format(dispute.move_id.amount_total),
+                        bill=dispute._get_document_name(),
+                        total=dispute.currency_id.format(total),
                     )
                 )
 
@@ -116,6 +193,40 @@ class BillingDispute(models.Model):
     def action_reject(self):
         """The bill stands: close with a resolution."""
         return self._close("rejected")
+
+    def action_credit(self):
+        """Open Odoo's credit note wizard for the disputed bill; its credit note is linked here.
+
+        :raises UserError: the dispute is not about a posted bill
+        """
+        self.ensure_one()
+        self.check_access("write")
+        if self.move_id.state != "posted" or self.move_id.move_type != "out_invoice":
+            raise UserError(
+                self.env._("%s is not about a posted bill: there is nothing to credit.", self.name)
+            )
+        action = self.move_id.action_reverse()
+        return {
+            **action,
+            "context": {
+                "active_model": "account.move",
+                "active_ids": self.move_id.ids,
+                "active_id": self.move_id.id,
+                "default_billing_dispute_id": self.id,
+                "default_reason": self.name,
+            },
+        }
+
+    def action_view_credits(self):
+        """Open the credit notes of these disputes."""
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Credit Notes"),
+            "res_model": "account.move",
+            "view_mode": "list,form",
+            "domain": [("id", "in", self.credit_move_ids.ids)],
+            "context": {"create": False},
+        }
 
     def action_reopen(self):
         """Open the dispute again."""

@@ -106,6 +106,7 @@ class BillingImportMixin(models.AbstractModel):
         skipped = self.env.context.get("billing_import_skipped")
         if skipped is None or update:
             return super()._load_records(data_list, update)
+        data_list = self._identify_rows(data_list)
         known = self._get_known_records(data_list)
         skipped.records += known.values()
         fresh = [
@@ -115,6 +116,12 @@ class BillingImportMixin(models.AbstractModel):
         ]
         records = super()._load_records(fresh, update) if fresh else self.browse()
         return records.union(*known.values())
+
+    @api.model
+    def _identify_rows(self, data_list):
+        """Override to give rows without an external id one of their own (``xml_id``), by which
+        they are known when they come again. Returns the rows, in the same order."""
+        return data_list
 
     @api.model
     def _drop_empty(self, values):

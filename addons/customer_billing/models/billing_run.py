@@ -913,7 +913,7 @@ class BillingRun(models.Model):
                 [
                     ("billing_run_id", "=", run.id),
                     ("state", "=", "posted"),
-                    ("billing_delivery_state", "in", (False, "queued")),
+                    ("billing_delivery_state", "in", (False, "queued", "print")),
                 ],
                 limit=1,
             ):
@@ -939,7 +939,8 @@ class BillingRun(models.Model):
                         name=posted[0].name,
                     )
                 )
-            run.move_ids.filtered(lambda move: move.state == "draft").unlink()
+            drafts = run.move_ids.filtered(lambda move: move.state == "draft")
+            drafts.with_context(billing_again=True).unlink()
             self.env["billing.charge"].search(  # zeros that were noted
                 [("run_id", "=", run.id), ("state", "=", "pending")]
             )._void()

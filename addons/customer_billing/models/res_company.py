@@ -61,6 +61,22 @@ class ResCompany(models.Model):
                     company.partner_id.sudo().message_post(body=message)
         return result
 
+    def _get_billing_mail_room(self):
+        """How many bills may still be mailed in this hour (infinite without a limit)."""
+        self.ensure_one()
+        limit = self.sudo().billing_mails_per_hour  # sudo: setting, whoever sends
+        if not limit:
+            return float("inf")
+        since = fields.Datetime.subtract(fields.Datetime.now(), hours=1)
+        mailed = self.env["account.move"].sudo().search_count(  # sudo: a count, of all senders
+            [
+                ("company_id", "=", self.id),
+                ("billing_delivery_channel", "=", "email"),
+                ("billing_delivery_date", ">", since),
+            ]
+        )
+        return limit - mailed
+
     def _get_billing_today(self):
         """Today in the time zone of this company (of its partner, else UTC)."""
         self.ensure_one()

@@ -13,6 +13,15 @@ class ResPartner(models.Model):
         default="contract",
         help="Read from the company that the bill goes to.",
     )
+    billing_channel = fields.Selection(
+        [("email", "E-mail"), ("portal", "Portal only"), ("post", "Print and post")],
+        string="Bills By",
+        company_dependent=True,
+        default="email",
+        help="Portal only: nothing is sent, the customer looks into the portal. Print and post: "
+        "sending puts the bill on the list of those to print. Read from the company that the bill "
+        "goes to.",
+    )
     billing_officer_id = fields.Many2one(
         "res.users", string="Billing Officer", company_dependent=True, domain=[("share", "=", False)]
     )

@@ -1,4 +1,7 @@
+from lxml import etree
+
 from odoo import Command
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from .common import BillingCommon
@@ -118,3 +121,51 @@ class TestCorrection(BillingCommon):
         copy.write({"invoice_line_ids": [Command.create({"name": "Gift", "price_unit": 5.0})]})
         copy.action_post()
         self.assertEqual(self.ledger(), 100.0)
+
+    def test_cancelling_an_issued_bill_asks(self):
+        for state in ("posted", "draft"):
+            with self.subTest(state=state):
+                if state == "draft":
+                    self.move.button_draft()
+                for call in (
+                    self.move.button_cancel,
+                    lambda: self.move.write({"state": "cancel"}),
+                    self.move.unlink,
+                ):
+                    with self.assertRaisesRegex(UserError, "Cancel for Good"), self.env.cr.savepoint():
+                        call()
+                    self.env.invalidate_all()
+                    self.assertEqual(self.move.state, state)
+                self.assertEqual(self.ledger(), 100.0)
+        draft = self.bill("2026-02-01", self.contract, post=False).move_ids
+        draft.button_cancel()  # nobody has seen it
+        self.assertEqual(draft.state, "cancel")
+
+    def test_cancelled_and_billed_again(self):
+        self.move.with_context(billing_again=True).button_cancel()
+        self.assertEqual(self.ledger(), 0.0)
+        again = self.bill("2026-01-25", self.contract).move_ids.filtered(lambda m: m.state == "posted")
+        self.assertEqual((again.amount_untaxed, self.ledger()), (100.0, 100.0))
+        self.assert_ledger_is_bills()
+
+    def test_cancelled_for_good(self):
+        self.move.with_context(billing_again=False).button_cancel()
+        self.assertEqual((self.ledger(), self.ledger(waived=True)), (0.0, -100.0))
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.contract._sweep()
+        self.assertFalse(self.contract.env["billing.exception"].search([("check_id.code", "=", "drift")]))
+        self.assert_ledger_is_bills()
+        with self.assertRaisesRegex(UserError, "cannot come back"):
+            self.move.button_draft()
+        self.bill("2026-02-01", self.contract)
+        self.assertEqual(self.ledger(), 100.0)
+
+    def test_buttons_of_an_issued_bill_ask(self):
+        arch = self.env["account.move"].get_view(
+            self.env.ref("account.view_move_form").id, "form"
+        )["arch"]
+        buttons = etree.fromstring(arch).xpath("//header/button[@name='button_cancel']")
+        answers = [button.get("context") for button in buttons if button.get("context")]
+        self.assertEqual(answers, ["{'billing_again': True}", "{'billing_again': False}"])
+        [plain] = [b for b in buttons if not b.get("context") and "'entry'" in b.get("invisible") and "==" in b.get("invisible")]
+        self.assertIn("billing_run_id and posted_before", plain.get("invisible"))

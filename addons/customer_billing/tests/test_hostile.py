@@ -223,10 +223,10 @@ class TestChangedMinds(BillingCommon):
         bill = self.bill("2026-01-01", contract).move_ids
         contract.action_close("2026-01-10")
         credit = self.bill("2026-01-10", contract).move_ids
-        bill.button_cancel()
+        bill.with_context(billing_again=True).button_cancel()
         self.bill("2026-01-10", contract)
         self.assertEqual(self.total(contract), 32.26)
-        credit.button_cancel()
+        credit.with_context(billing_again=True).button_cancel()
         self.bill("2026-01-10", contract)
         self.assertEqual(self.total(contract), 32.26)
         moves = contract.move_ids.filtered(lambda move: move.state == "posted")

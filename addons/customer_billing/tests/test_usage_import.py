@@ -242,3 +242,35 @@ class TestImport(UsageCommon):
         self.assertEqual((error["rows"], error["field"]), ({"from": 2, "to": 3}, "partner_id"))
         contracts = self.env["billing.contract"].browse(result["ids"])
         self.assertEqual([len(contract.line_ids) for contract in contracts], [2, 1])
+
+    def test_the_same_contracts_without_an_id_again_add_nothing(self):
+        names = ["partner_id", "plan_id", "date_start", "client_ref", "line_ids/product_id", "line_ids/quantity"]
+        rows = [
+            [self.customer.name, "Monthly", "2026-01-01", "PO 1", self.product.name, "1"],
+            [self.customer.name, "Monthly", "2026-01-01", "PO 1", self.product.name, "2"],
+            [self.customer.name, "Monthly", "2026-01-01", "PO 1", self.product.name, "1"],
+        ]
+        contracts = self.env["billing.contract"]
+        first = contracts.load(names, rows)
+        self.assertEqual(first["messages"], [])
+        self.assertEqual(len(set(first["ids"])), 3, "equal rows are as many contracts")
+        again = contracts.load(names, rows)
+        self.assertEqual(again["ids"], first["ids"])
+        self.assertIn("3 records were imported before", again["messages"][0]["message"])
+        rows.append([self.customer.name, "Monthly", "2026-02-01", "PO 1", self.product.name, "1"])
+        more = contracts.load(names, rows)
+        self.assertLess(set(first["ids"]), set(more["ids"]))
+        self.assertEqual(contracts.search_count([("partner_id", "=", self.customer.id)]), 4)
+        contracts.browse(first["ids"][0]).unlink()
+        self.assertEqual(len(contracts.load(names, rows)["ids"]), 4, "what was deleted comes again")
+
+    def test_contracts_are_known_by_their_number(self):
+        names = ["name", "partner_id", "plan_id", "date_start", "line_ids/product_id"]
+        rows = [["OLD-7", self.customer.name, "Monthly", "2026-01-01", self.product.name]]
+        contracts = self.env["billing.contract"]
+        [known] = contracts.load(names, rows)["ids"]
+        contracts.browse(known).action_activate()
+        rows.append(["OLD-8", self.customer.name, "Monthly", "2026-01-01", self.product.name])
+        result = contracts.load(names, rows)
+        self.assertIn(known, result["ids"])
+        self.assertEqual(contracts.search([("name", "in", ("OLD-7", "OLD-8"))]), contracts.browse(result["ids"]).sorted())

@@ -210,6 +210,14 @@ class BillingHealth(models.TransientModel):
                 self.env._("See the problem on the bill; is the mail server set up?"),
             ),
             self._count_item(
+                self.env._("Bills to print and post"),
+                [*posted, ("billing_delivery_state", "=", "print")],
+                "account.move",
+                "account_move_action_bills",
+                self.env._("Print them, then mark them as delivered."),
+                severity="info",
+            ),
+            self._count_item(
                 self.env._("Draft bills that wait for more than %s days", APPROVAL_DAYS),
                 [
                     ("company_id", "in", self.env.companies.ids),
