@@ -102,7 +102,8 @@ class BillingRunLine(models.Model):
         if "check_ids" in values:
             checks = self.env["billing.check"].browse(values["check_ids"]).exists()
             values["checks"] = ", ".join(dict.fromkeys(checks.mapped("name")))
-        return self.env._(REASONS[self.reason_code]) % values
+        text = self.env._(REASONS[self.reason_code])
+        return text % values
 
     @api.model
     def _prepare_reason(self, code, **values):

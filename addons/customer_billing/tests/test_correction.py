@@ -167,5 +167,9 @@ class TestCorrection(BillingCommon):
         buttons = etree.fromstring(arch).xpath("//header/button[@name='button_cancel']")
         answers = [button.get("context") for button in buttons if button.get("context")]
         self.assertEqual(answers, ["{'billing_again': True}", "{'billing_again': False}"])
-        [plain] = [b for b in buttons if not b.get("context") and "'entry'" in b.get("invisible") and "==" in b.get("invisible")]
+        [plain] = [
+            button
+            for button in buttons
+            if not button.get("context") and "move_type == 'entry'" in button.get("invisible")
+        ]
         self.assertIn("billing_run_id and posted_before", plain.get("invisible"))
