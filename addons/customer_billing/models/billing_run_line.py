@@ -5,7 +5,6 @@ _lt = LazyTranslate(__name__)
 
 # Why a contract is not billed, to be read in the language of whoever looks.
 REASONS = {
-    "text": _lt("%(text)s"),
     "zero": _lt("Only amounts of zero: shown with the next bill."),
     "zero_booked": _lt("Only amounts of zero: noted, and shown with the next bill."),
     "paused": _lt("Paused: no day to charge up to %(date)s."),
@@ -102,6 +101,8 @@ class BillingRunLine(models.Model):
         if "check_ids" in values:
             checks = self.env["billing.check"].browse(values["check_ids"]).exists()
             values["checks"] = ", ".join(dict.fromkeys(checks.mapped("name")))
+        if self.reason_code == "text":  # an error, in the words it came in
+            return values["text"]
         text = self.env._(REASONS[self.reason_code])
         return text % values
 
