@@ -85,10 +85,10 @@ class BillingCheck(models.Model):
     # Run
 
     @api.model
-    def _get_checks(self, company, source=None):
+    def _get_checks(self, company, source="bill"):
         """The checks of ``company``: its own, and those for all that it has no own one for.
 
-        :param source: ``bill`` or ``event``; all when not given
+        :param source: ``bill``, ``event``, or None for all
         """
         domain = [("company_id", "in", (False, company.id))]
         if source:
@@ -100,7 +100,7 @@ class BillingCheck(models.Model):
     @api.model
     def _get_event(self, code, company):
         """The record for an exception about a contract that the system reports, e.g. ``failed``."""
-        return self._get_checks(company).filtered(lambda check: check.code == code)[:1]
+        return self._get_checks(company, None).filtered(lambda check: check.code == code)[:1]
 
     @api.model
     def _run_checks(self, moves):
@@ -122,7 +122,7 @@ class BillingCheck(models.Model):
             )
             moves_sudo = checks_sudo.env["account.move"].browse(company_moves.ids)
             moves_sudo.invoice_line_ids.billing_charge_ids.fetch(["contract_line_id"])
-            checks_sudo = checks_sudo._get_checks(company, "bill").filtered(lambda c: c.severity != "off")
+            checks_sudo = checks_sudo._get_checks(company).filtered(lambda c: c.severity != "off")
             for check, found in checks_sudo._run_together(moves_sudo).items():
                 for move, message in found.items():
                     findings[move.with_env(self.env), check.with_env(self.env)] = message
