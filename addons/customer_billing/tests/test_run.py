@@ -101,7 +101,7 @@ class TestRun(BillingCommon):
     def test_invariant_2_cancelled_bill_does_not_come_back(self):
         contract = self.new_contract("2026-01-01")
         move = self.bill("2026-01-01", contract).move_ids
-        move.button_cancel()
+        move.with_context(billing_again=True).button_cancel()
         self.assertEqual(contract.charge_ids.state, "void")
         with self.assertRaisesRegex(UserError, "cannot come back"):
             move.button_draft()
