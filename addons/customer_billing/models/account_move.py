@@ -18,6 +18,11 @@ MAX_TRIES = 3
 # In the context of bills that were checked just now; no caller over RPC can pass it.
 CHECKED = object()
 
+
+class NumberFormats(dict):
+    """The formats of the numbers of a batch, in its context; a caller over RPC has no such thing."""
+
+
 class DeliveryError(UserError):
     """A bill cannot be delivered as it is: a person corrects something first."""
 
@@ -175,7 +180,7 @@ class AccountMove(models.Model):
         if "billing_again" not in self.env.context:
             cancelled._check_billing_not_asked()
         moves = self
-        if state == "posted" and self.env.context.get("billing_number_formats") is not None:
+        if state == "posted" and self._get_number_formats() is not None:
             moves = self.with_context(skip_invoice_sync=True)
         result = super(AccountMove, moves).write(vals)
         if cancelled:
@@ -232,14 +237,18 @@ class AccountMove(models.Model):
         else:
             super()._check_company(fnames)
 
+    def _get_number_formats(self):
+        """The formats found for the batch that is being posted, or None."""
+        formats = self.env.context.get("billing_number_formats")
+        return formats if isinstance(formats, NumberFormats) else None
+
     def _get_next_sequence_format(self):
         """Look at the latest number of a journal once for a batch of bills of one date.
 
-        ``billing_number_formats`` in the context is a dict that lives as long as the batch is
-        being posted. Core takes each number from its own counter, which holds the lock on
+        ``billing_number_formats`` in the context lives as long as the batch is being posted. Core takes each number from its own counter, which holds the lock on
         the sequence, and tries the next ones when a number is taken.
         """
-        formats = self.env.context.get("billing_number_formats")
+        formats = self._get_number_formats()
         if formats is None:
             return super()._get_next_sequence_format()
         key = self._get_billing_number_key()

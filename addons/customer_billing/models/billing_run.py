@@ -13,7 +13,7 @@ from odoo.fields import Domain
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import format_date, split_every
 
-from .account_move import CHECKED
+from .account_move import CHECKED, NumberFormats
 
 _logger = logging.getLogger(__name__)
 
@@ -839,7 +839,7 @@ class BillingRun(models.Model):
             try:
                 with self.env.cr.savepoint():
                     batch.with_context(
-                        tracking_disable=True, billing_number_formats={}
+                        tracking_disable=True, billing_number_formats=NumberFormats()
                     )._post(soft=False)
             except (OperationalError, ConcurrencyError):
                 raise
