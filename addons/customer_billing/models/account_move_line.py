@@ -24,6 +24,11 @@ class AccountMoveLine(models.Model):
     billing_period_start = fields.Date(string="Service From", readonly=True)
     billing_period_end = fields.Date(string="Service To", readonly=True)
 
+    # matches of documents that are no longer posted: few, and asked for by every balance
+    _billing_unposted_index = models.Index(
+        "(account_id) WHERE parent_state <> 'posted' AND matching_number IS NOT NULL"
+    )
+
     def _check_company(self, fnames=None):
         """A run checks the lines that it creates value by value, not line by line."""
         if fnames is None and self.env.context.get("billing_booking"):

@@ -1,4 +1,7 @@
-from odoo import fields, models
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from ..tools.ageing import check_bounds
 
 
 class ResCompany(models.Model):
@@ -13,6 +16,43 @@ class ResCompany(models.Model):
     billing_approval_amount = fields.Monetary(
         string="Approval Above", default=10_000.0, help="Total of one bill in company currency."
     )
+    billing_ageing_bounds = fields.Char(
+        string="Ageing Buckets",
+        default="30, 60, 90, 120",
+        required=True,
+        help="Last days of the first four buckets of what is overdue; the fifth one has no end.",
+    )
+    billing_ageing_basis = fields.Selection(
+        [("due", "Due date"), ("invoice", "Invoice date")],
+        string="Ageing By",
+        default="due",
+        required=True,
+        help="The date from which the days of an open item are counted.",
+    )
+
+    @api.constrains("billing_ageing_bounds")
+    def _check_billing_ageing_bounds(self):
+        for company in self:
+            try:
+                valid = len(check_bounds(company._get_billing_ageing_bounds())) == 4
+            except ValueError:
+                valid = False
+            if not valid:
+                raise ValidationError(
+                    self.env._(
+                        "“%s” are no ageing buckets: give four numbers of days in ascending order, "
+                        "for instance 30, 60, 90, 120.",
+                        company.billing_ageing_bounds,
+                    )
+                )
+
+    def _get_billing_ageing_bounds(self):
+        """Return the last days of the ageing buckets, ascending.
+
+        :raises ValueError: while an invalid text is being saved
+        """
+        self.ensure_one()
+        return [int(days) for days in self.billing_ageing_bounds.replace("，", ",").split(",")]
 
     billing_credit_mode = fields.Selection(
         [("line", "Negative lines on the next bill"), ("note", "Credit notes of their own")],

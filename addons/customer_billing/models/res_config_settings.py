@@ -17,3 +17,5 @@ class ResConfigSettings(models.TransientModel):
     billing_mails_per_hour = fields.Integer(
         related="company_id.billing_mails_per_hour", readonly=False
     )
+    billing_ageing_bounds = fields.Char(related="company_id.billing_ageing_bounds", readonly=False)
+    billing_ageing_basis = fields.Selection(related="company_id.billing_ageing_basis", readonly=False)

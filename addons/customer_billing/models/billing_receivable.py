@@ -1,0 +1,626 @@
+from datetime import date as Date
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+from odoo.tools import SQL
+
+from ..tools.ageing import first_days
+
+# A receivable line on a date: its columns by the name that they have in the results.
+KIND = SQL(
+    """CASE WHEN move.move_type IN ('out_invoice', 'out_receipt') THEN 'invoice'
+            WHEN move.move_type = 'out_refund' THEN 'refund'
+            WHEN account_move_line.payment_id IS NOT NULL OR account_move_line.statement_line_id IS NOT NULL
+                 OR journal.type IN ('bank', 'cash', 'credit') THEN 'payment'
+            ELSE 'entry' END"""
+)
+LINE = {
+    "move_line_id": SQL("account_move_line.id"),
+    "move_id": SQL("account_move_line.move_id"),
+    "partner_id": SQL("customer.commercial_partner_id"),
+    "contact_id": SQL("move.partner_id"),
+    "company_id": SQL("account_move_line.company_id"),
+    "currency_id": SQL("account_move_line.currency_id"),
+    "date": SQL("account_move_line.date"),
+    "invoice_date": SQL("move.invoice_date"),
+    "date_maturity": SQL("COALESCE(account_move_line.date_maturity, account_move_line.date)"),
+    "kind": KIND,
+    "number": SQL("account_move_line.move_name"),
+    "ref": SQL("account_move_line.ref"),
+    "amount": SQL("account_move_line.amount_currency"),
+    "balance": SQL("account_move_line.balance"),
+}
+RESIDUAL = SQL("(account_move_line.amount_residual_currency + COALESCE(late.amount_currency, 0))")
+RESIDUAL_COMPANY = SQL("(account_move_line.amount_residual + COALESCE(late.amount, 0))")
+IS_OPEN = SQL("(%s <> 0 OR account_move_line.amount_currency = 0 AND %s <> 0)", RESIDUAL, RESIDUAL_COMPANY)
+BASIS = {
+    "due": LINE["date_maturity"],
+    "invoice": SQL("COALESCE(move.invoice_date, account_move_line.date)"),
+}
+
+# Each match once for either of its lines; amounts have the sign of the line.
+SIDES = SQL(
+    """(SELECT id, debit_move_id AS line_id, credit_move_id AS other_id, max_date, amount,
+               debit_amount_currency AS amount_currency, credit_amount_currency AS other_amount
+          FROM account_partial_reconcile
+         UNION ALL
+        SELECT id, credit_move_id, debit_move_id, max_date, -amount, -credit_amount_currency, -debit_amount_currency
+          FROM account_partial_reconcile)"""
+)
+
+
+class BillingReceivable(models.AbstractModel):
+    """What customers owe on any date, read from the ledger of account and stored nowhere.
+
+    A line is open on date t by what is left of it after the matches that count by then: both lines posted and dated
+    up to t. A match that is undone later is undone for all dates, since account deletes it.
+
+    Entries for exchange differences are no business of the customer: they are left out, and their amounts in currency
+    count with the match that caused them. What such an entry moves in company currency counts on its own date, as in
+    the general ledger; until then it is a reconciling item.
+
+    A company stands for itself and its branches. All methods read for the user, with the record rules of journal items.
+    """
+
+    _name = "billing.receivable"
+    _description = "Receivable Queries"
+
+    # Public methods
+
+    @api.model
+    @api.readonly
+    def get_open_items(self, date, company_id=None, partner_id=None, currency_id=None):
+        """Return the open items of customers on a date: see ``_get_open_items``; dates as text.
+
+        :param str date: the day, ``YYYY-MM-DD``
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        return self._serialize(self._get_open_items(*self._read_arguments(date, company_id, partner_id, currency_id)))
+
+    @api.model
+    @api.readonly
+    def get_movements(self, date_from, date_to, company_id=None, partner_id=None, currency_id=None):
+        """Return what happened on the accounts of customers: see ``_get_movements``; dates as text.
+
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        company, date_to, *rest = self._read_arguments(date_to, company_id, partner_id, currency_id)
+        return self._serialize(self._get_movements(company, fields.Date.to_date(date_from), date_to, *rest))
+
+    @api.model
+    @api.readonly
+    def get_balances(self, date, company_id=None, partner_id=None, currency_id=None, basis=None, bounds=None):
+        """Return balances with ageing, a dict for each customer and currency: see ``_get_balances``.
+
+        :param str date: the day, ``YYYY-MM-DD``
+        :param str basis: ``due`` or ``invoice``; else as the company has it
+        :param list bounds: last days of the buckets, ascending; else as the company has them
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        arguments = self._read_arguments(date, company_id, partner_id, currency_id)
+        return [
+            {"partner_id": partner, "currency_id": currency, **values}
+            for (partner, currency), values in self._get_balances(*arguments, basis=basis, bounds=bounds).items()
+        ]
+
+    @api.model
+    def _read_arguments(self, date, company_id, partner_id, currency_id):
+        company = self.env["res.company"].browse(company_id) if company_id else self.env.company
+        return (
+            company,
+            fields.Date.to_date(date),
+            [partner_id] if partner_id else None,
+            [currency_id] if currency_id else None,
+        )
+
+    @api.model
+    def _serialize(self, rows):
+        return [
+            {key: fields.Date.to_string(value) if isinstance(value, Date) else value for key, value in row.items()}
+            for row in rows
+        ]
+
+    # For other modules
+
+    @api.model
+    def _get_open_items(self, company, date, partner_ids=None, currency_ids=None):
+        """Return the items that were open at the end of a day, by customer, currency and due date.
+
+        :param company: one company; its branches are included
+        :param date date: the day
+        :param list partner_ids: customers (any contact of a company stands for it); None for all
+        :param list currency_ids: currencies of the items; None for all
+        :return: list of dicts: ``move_line_id, move_id``; ``partner_id``, the customer (commercial partner) or None,
+            ``contact_id``, the partner of the document; ``company_id, currency_id, date, invoice_date,
+            date_maturity``; ``kind``, one of invoice, refund, payment, entry; ``number, ref``; ``amount`` and
+            ``residual`` in the item's currency, ``balance`` and ``residual_company`` in company currency, all signed:
+            what the customer owes is positive
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        scope = self._get_scope(company, partner_ids, currency_ids)
+        columns = {**LINE, "residual": RESIDUAL, "residual_company": RESIDUAL_COMPANY}
+        return self._fetch(
+            columns,
+            SQL(
+                "%s ORDER BY customer.commercial_partner_id, account_move_line.currency_id, %s, account_move_line.id",
+                self._select_open(scope, date, columns),
+                LINE["date_maturity"],
+            ),
+        )
+
+    @api.model
+    def _get_movements(self, company, date_from, date_to, partner_ids=None, currency_ids=None):
+        """Return what changed the accounts of customers from one day to another, in order of date.
+
+        Closing = opening + Σ amount, for each customer and currency. Parameters as for ``_get_open_items``.
+
+        :return: list of dicts: ``move_line_id, move_id, partner_id, contact_id, company_id, currency_id, date,
+            invoice_date, date_maturity, kind, number, ref, amount, balance``. Beside the kinds of items there are
+            ``conversion``, a match of items in two currencies (one row in each of them), and ``transfer``, a match
+            with an item of another customer or outside of the company; these have no balance, but ``partial_id,
+            counterpart_move_id, counterpart_number, counterpart_partner_id, counterpart_currency_id`` and
+            ``counterpart_amount``, what was matched there, positive
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        scope = self._get_scope(company, partner_ids, currency_ids)
+        rows = self._fetch(LINE, self._select_lines(scope, date_from, date_to, LINE))
+        rows += self._get_conversions(scope, date_from, date_to)
+        rows.sort(key=lambda row: (row["date"], row["move_id"], row["move_line_id"], row.get("partial_id", 0)))
+        return rows
+
+    @api.model
+    def _get_balances(self, company, date, partner_ids=None, currency_ids=None, basis=None, bounds=None):
+        """Return what each customer owed at the end of a day, with ageing. Parameters as for ``_get_open_items``.
+
+        :param str basis: ``due`` or ``invoice``, the date that ageing counts from; None as the company has it
+        :param list bounds: last days of the buckets, ascending; None as the company has them
+        :return: dict by (customer, currency) of dicts: ``balance``, and in company currency ``balance_company``;
+            ``buckets``, amounts that add up to the balance, the first not due; ``overdue`` and ``overdue_company``,
+            what is owed past its due date, credits not deducted; ``unallocated``, payments, credit notes and other
+            credits that are not matched, negative; ``open_count``, the number of items
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        scope = self._get_scope(company, partner_ids, currency_ids)
+        bounds = bounds or company.sudo()._get_billing_ageing_bounds()
+        basis = basis or company.sudo().billing_ageing_basis
+        columns = {
+            "partner_id": LINE["partner_id"],
+            "currency_id": LINE["currency_id"],
+            "residual": RESIDUAL,
+            "residual_company": RESIDUAL_COMPANY,
+            "bucket": self._get_bucket_sql(date, basis, bounds),
+            "overdue": SQL("(%s < %s AND %s > 0)", LINE["date_maturity"], date, RESIDUAL),
+        }
+        buckets = SQL(", ").join(
+            SQL("COALESCE(SUM(residual) FILTER (WHERE bucket = %s), 0)", index) for index in range(len(bounds) + 2)
+        )
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT partner_id, currency_id, SUM(residual), SUM(residual_company),
+                          COALESCE(SUM(residual) FILTER (WHERE overdue), 0),
+                          COALESCE(SUM(residual_company) FILTER (WHERE overdue), 0),
+                          COALESCE(SUM(residual) FILTER (WHERE residual < 0), 0), COUNT(*), %s
+                     FROM (%s) item
+                    GROUP BY partner_id, currency_id ORDER BY partner_id, currency_id""",
+                buckets,
+                self._select_open(scope, date, columns),
+            )
+        )
+        names = ("balance", "balance_company", "overdue", "overdue_company", "unallocated", "open_count")
+        return {tuple(row[:2]): {**dict(zip(names, row[2:8], strict=True)), "buckets": list(row[8:])} for row in rows}
+
+    @api.model
+    def _check_identity(self, company, date, partner_ids=None):
+        """Compare two ways to the same balances. Parameters as for ``_get_open_items``.
+
+        Only for those who may read all items of the customers in question.
+
+        :return: dict by (customer, currency) of dicts. In currency: ``closing``, by residuals; ``closing_by_sums``,
+            by amounts and conversions up to the date; their ``difference``. In company currency:
+            ``balance_company``, by residuals of open items; ``exchange_rest``, what exchange entries have booked or
+            will book on items without changing them in currency; ``ledger``, the general ledger's balance;
+            ``moved_company``, what matches moved between customers and currencies (zero over all of them);
+            ``difference_company`` = ledger + moved - balance - rest
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        scope = self._get_scope(company, partner_ids)
+        result = {}
+        for names, query in (
+            (("closing", "balance_company", "exchange_rest"), self._select_residuals(scope, date)),
+            (("amounts", "ledger"), self._select_sums(scope, date)),
+            (("conversions", "moved_company"), self._select_moved(scope, date)),
+        ):
+            for partner, currency, *values in self.env.execute_query(query):
+                result.setdefault((partner, currency), {}).update(zip(names, values, strict=True))
+        names = ("closing", "balance_company", "exchange_rest", "amounts", "ledger", "conversions", "moved_company")
+        round_company = company.sudo().currency_id.round
+        for (_partner, currency), values in result.items():
+            values.update({name: values.get(name) or 0.0 for name in names})
+            round_amount = self.env["res.currency"].browse(currency).round
+            values["closing_by_sums"] = round_amount(values.pop("amounts") + values.pop("conversions"))
+            values["difference"] = round_amount(values["closing"] - values["closing_by_sums"])
+            values["difference_company"] = round_company(
+                values["ledger"] + values["moved_company"] - values["balance_company"] - values["exchange_rest"]
+            )
+        return result
+
+    @api.model
+    def _get_in_transit(self, move_lines):
+        """Return payments that their customers have made and that settle nothing yet. Modules extend the list.
+
+        Ask before demanding money: what is on its way, or waits to be matched, may be for these items.
+
+        :param move_lines: receivable lines
+        :return: list of dicts: ``partner_id`` (commercial partner), ``company_id, currency_id, date, name``;
+            ``amount``, positive; ``kind``: ``announced`` is not in the ledger yet, ``unallocated`` is (there it is an
+            open item); ``payment_id``; ``move_ids``, the documents that the payment names, maybe none
+        :raises AccessError: when the user may not read the lines
+        """
+        move_lines.check_access("read")
+        # sudo: who reads an item may know of the money that is on its way for it, though not read payments
+        payments_sudo = self.env["account.payment"].sudo().search_fetch(
+            [
+                ("partner_id.commercial_partner_id", "in", move_lines.sudo().partner_id.commercial_partner_id.ids),
+                ("company_id", "in", move_lines.sudo().company_id.ids),
+                ("payment_type", "=", "inbound"),
+                ("partner_type", "=", "customer"),
+                ("state", "in", ("in_process", "paid")),
+                ("is_reconciled", "=", False),
+                "|", ("move_id.state", "=", "posted"), "&", ("move_id", "=", False), ("state", "=", "in_process"),
+            ],
+            ["partner_id", "company_id", "currency_id", "date", "name", "amount", "move_id", "invoice_ids"],
+        )  # fmt: skip
+        residuals = {
+            move: (-residual, currency)
+            for move, currency, residual in self.env["account.move.line"].sudo()._read_group(
+                [("move_id", "in", payments_sudo.move_id.ids), ("account_id.account_type", "=", "asset_receivable")],
+                ["move_id", "currency_id"],
+                ["amount_residual_currency:sum"],
+            )
+        }  # fmt: skip
+        found = []
+        for payment in payments_sudo:
+            amount, currency = residuals.get(payment.move_id, (payment.amount, payment.currency_id))
+            if not currency.is_zero(amount):
+                found.append(
+                    {
+                        "kind": "unallocated" if payment.move_id else "announced",
+                        "payment_id": payment.id,
+                        "partner_id": payment.partner_id.commercial_partner_id.id,
+                        "company_id": payment.company_id.id,
+                        "currency_id": currency.id,
+                        "date": payment.date,
+                        "name": payment.name,
+                        "amount": amount,
+                        "move_ids": payment.invoice_ids.ids,
+                    }
+                )
+        return found
+
+    # Queries
+
+    @api.model
+    def _get_scope(self, company, partner_ids=None, currency_ids=None):
+        """Return what the queries are about: the posted receivable lines that the user may read, as a dict."""
+        company.ensure_one()
+        # sudo: which branches and accounts there are is no secret among those who may read a company's items
+        branches = self.env["res.company"].sudo().search([("id", "child_of", company.id)]).ids
+        if not self.env.su:
+            allowed = self.env.user._get_company_ids()
+            if company.id not in allowed:
+                raise AccessError(
+                    self.env._("You have no access to company “%s”: ask an administrator.", company.sudo().name)
+                )
+            branches = [branch for branch in branches if branch in allowed]
+        accounts = (
+            self.env["account.account"].sudo().with_context(active_test=False)
+            .search([("account_type", "=", "asset_receivable")]).ids
+        )  # fmt: skip
+        journals = self.env["res.company"].sudo().browse(branches).mapped("root_id.currency_exchange_journal_id")
+        journals |= self.env["res.company"].sudo().browse(branches).currency_exchange_journal_id
+        domain = [
+            ("account_id", "in", accounts),
+            ("parent_state", "=", "posted"),
+            ("company_id", "in", branches),
+        ]
+        if currency_ids is not None:
+            domain.append(("currency_id", "in", list(currency_ids)))
+        lines = self.env["account.move.line"].with_context(allowed_company_ids=branches)
+        query = lines._search(domain)
+        query.add_join("LEFT JOIN", "customer", "res_partner", SQL("customer.id = account_move_line.partner_id"))
+        query.add_join("JOIN", "move", "account_move", SQL("move.id = account_move_line.move_id"))
+        query.add_join("JOIN", "journal", "account_journal", SQL("journal.id = account_move_line.journal_id"))
+        partners = None
+        if partner_ids is not None:
+            partners = self.env["res.partner"].sudo().browse(partner_ids).commercial_partner_id.ids
+            query.add_where(SQL("account_move_line.partner_id IN %s", self._contacts(partners)))
+        self._flush()
+        return {
+            "query": query,
+            "companies": branches,
+            "accounts": accounts,
+            "exchange_journals": journals.ids,
+            "partners": partners,
+        }
+
+    @api.model
+    def _flush(self):
+        """Write what the queries read and the ORM holds back."""
+        for model in ("account.move", "account.move.line", "account.partial.reconcile", "res.partner"):
+            self.env[model].flush_model()
+
+    @api.model
+    def _fetch(self, columns, query):
+        return [dict(zip(columns, row, strict=True)) for row in self.env.execute_query(query)]
+
+    @api.model
+    def _contacts(self, partners):
+        return SQL("(SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))", partners)
+
+    @api.model
+    def _columns(self, columns):
+        return SQL(", ").join(SQL("%s AS %s", sql, SQL.identifier(name)) for name, sql in columns.items())
+
+    @api.model
+    def _with(self, scope):
+        """What the queries start with.
+
+        ``unposted`` are lines that are matched although their document is a draft: these matches do not count.
+        ``exchange`` are the lines of exchange entries with the match that caused them, and its date.
+        """
+        return SQL(
+            """WITH unposted AS (
+                SELECT id FROM account_move_line
+                 WHERE parent_state <> 'posted' AND matching_number IS NOT NULL AND account_id = ANY(%(accounts)s)
+            ), exchange AS (
+                SELECT DISTINCT ON (line.id) line.id AS line_id, cause.id AS partial_id, cause.max_date AS date,
+                       cause.debit_move_id IN (SELECT id FROM unposted)
+                       OR cause.credit_move_id IN (SELECT id FROM unposted) AS void
+                  FROM account_partial_reconcile cause
+                  JOIN account_move_line line ON line.move_id = cause.exchange_move_id
+                 WHERE cause.exchange_move_id IS NOT NULL AND line.account_id = ANY(%(accounts)s)
+                 ORDER BY line.id, cause.max_date, cause.id
+            )""",
+            accounts=scope["accounts"],
+        )
+
+    @api.model
+    def _is_exchange(self, scope, alias):
+        """Whether a line belongs to an exchange entry: by its match, or by its journal when that was undone."""
+        return SQL(
+            "(%(alias)s.journal_id = ANY(%(journals)s) OR %(alias)s.id IN (SELECT line_id FROM exchange))",
+            alias=SQL.identifier(alias),
+            journals=scope["exchange_journals"],
+        )
+
+    @api.model
+    def _late(self, scope, date):
+        """By line, what matches that do not count on a date have taken from today's residual."""
+        return SQL(
+            """(SELECT side.line_id,
+                       SUM(side.amount) FILTER (WHERE side.max_date > %(date)s OR %(unposted)s) AS amount,
+                       SUM(side.amount_currency) FILTER (
+                           WHERE %(unposted)s OR exchange.void OR LEAST(side.max_date, exchange.date) > %(date)s
+                       ) AS amount_currency
+                  FROM %(sides)s side
+                  LEFT JOIN exchange ON exchange.line_id = side.other_id
+                 WHERE (side.max_date > %(date)s OR %(unposted)s OR exchange.void) AND %(customers)s
+                 GROUP BY side.line_id)""",
+            date=date,
+            unposted=SQL("side.other_id IN (SELECT id FROM unposted)"),
+            sides=SIDES,
+            customers=SQL("TRUE")
+            if scope["partners"] is None
+            else SQL(
+                "side.line_id IN (SELECT id FROM account_move_line WHERE partner_id IN %s)",
+                self._contacts(scope["partners"]),
+            ),
+        )
+
+    @api.model
+    def _from_residuals(self, scope, date):
+        """FROM and WHERE: the lines up to a date that are not closed for good."""
+        return SQL(
+            """FROM %s LEFT JOIN %s late ON late.line_id = account_move_line.id
+              WHERE %s AND account_move_line.date <= %s
+                AND (account_move_line.reconciled IS NOT TRUE OR late.line_id IS NOT NULL)""",
+            scope["query"].from_clause,
+            self._late(scope, date),
+            scope["query"].where_clause,
+            date,
+        )
+
+    @api.model
+    def _select_open(self, scope, date, columns):
+        """The open items on a date."""
+        return SQL(
+            "%s SELECT %s %s AND %s AND NOT %s",
+            self._with(scope),
+            self._columns(columns),
+            self._from_residuals(scope, date),
+            IS_OPEN,
+            self._is_exchange(scope, "account_move_line"),
+        )
+
+    @api.model
+    def _get_bucket_sql(self, date, basis, bounds):
+        """The bucket of a line on a date, see ``tools.ageing``."""
+        return SQL("width_bucket(%s::date - %s, %s)", date, BASIS[basis], first_days(bounds))
+
+    @api.model
+    def _select_lines(self, scope, date_from, date_to, columns):
+        """The documents dated in a span; what only changes company currency is nothing to the customer."""
+        return SQL(
+            """%s SELECT %s FROM %s WHERE %s AND account_move_line.date BETWEEN %s AND %s
+                  AND (account_move_line.amount_currency <> 0 OR move.move_type <> 'entry') AND NOT %s""",
+            self._with(scope),
+            self._columns(columns),
+            scope["query"].from_clause,
+            scope["query"].where_clause,
+            date_from,
+            date_to,
+            self._is_exchange(scope, "account_move_line"),
+        )
+
+    # Matches that are a movement: those between two currencies or two customers
+
+    @api.model
+    def _from_matches(self, scope):
+        """FROM and WHERE: lines with the matches that count, from the line's side."""
+        return SQL(
+            """FROM %s
+               JOIN %s side ON side.line_id = account_move_line.id
+               JOIN account_move_line other ON other.id = side.other_id
+               LEFT JOIN res_partner other_customer ON other_customer.id = other.partner_id
+               LEFT JOIN exchange ON exchange.line_id = other.id
+              WHERE %s AND other.parent_state = 'posted'""",
+            scope["query"].from_clause,
+            SIDES,
+            scope["query"].where_clause,
+        )
+
+    @api.model
+    def _leaves_account(self, scope):
+        """Whether a match reaches out of the account of a customer in a currency."""
+        return SQL(
+            """(other.currency_id <> account_move_line.currency_id OR %s)""", self._leaves_customer(scope)
+        )
+
+    @api.model
+    def _leaves_customer(self, scope):
+        return SQL(
+            """(other_customer.commercial_partner_id IS DISTINCT FROM customer.commercial_partner_id
+                OR other.company_id <> ALL(%s))""",
+            scope["companies"],
+        )
+
+    @api.model
+    def _is_conversion(self, scope):
+        """Whether the customer sees a match as a movement; exchange entries add to that of their cause."""
+        return SQL(
+            """(NOT %s AND exchange.void IS NOT TRUE AND side.amount_currency <> 0
+                AND (%s OR %s OR side.amount_currency <> side.other_amount))""",
+            self._is_exchange(scope, "account_move_line"),
+            self._is_exchange(scope, "other"),
+            self._leaves_account(scope),
+        )
+
+    @property
+    def _match_date(self):
+        """The day of a match for the customer: for that with an exchange entry, the day of its cause."""
+        return SQL("GREATEST(LEAST(side.max_date, exchange.date), account_move_line.date)")
+
+    @api.model
+    def _get_conversions(self, scope, date_from, date_to):
+        """The rows of ``_get_movements`` for matches."""
+        columns = {
+            **LINE,
+            "date": self._match_date,
+            "amount": SQL("-side.amount_currency"),
+            "partial_id": SQL("COALESCE(exchange.partial_id, side.id)"),
+            "counterpart_move_id": SQL("other.move_id"),
+            "counterpart_number": SQL("other.move_name"),
+            "counterpart_partner_id": SQL("other_customer.commercial_partner_id"),
+            "counterpart_currency_id": SQL("other.currency_id"),
+            "counterpart_amount": SQL("ABS(side.other_amount)"),
+            "kind": SQL("CASE WHEN %s THEN 'transfer' ELSE 'conversion' END", self._leaves_customer(scope)),
+            "is_exchange": self._is_exchange(scope, "other"),
+        }
+        rows = self._fetch(
+            columns,
+            SQL(
+                "%s SELECT %s %s AND side.max_date >= %s AND %s BETWEEN %s AND %s AND %s ORDER BY side.id",
+                self._with(scope),
+                self._columns(columns),
+                self._from_matches(scope),
+                date_from,
+                self._match_date,
+                date_from,
+                date_to,
+                self._is_conversion(scope),
+            ),
+        )
+        return self._fold_conversions(rows)
+
+    @api.model
+    def _fold_conversions(self, rows):
+        """Add the amounts of exchange entries to the match that caused them, and forget the entries."""
+        folded = {}
+        for row in sorted(rows, key=lambda row: row["is_exchange"]):
+            row["balance"] = 0.0
+            is_exchange = row.pop("is_exchange")
+            key = (row["partial_id"], row["move_line_id"], row["date"])
+            if key in folded:
+                folded[key]["amount"] += row["amount"]
+                continue
+            if is_exchange:  # its cause is no movement: there is nothing to name
+                row.update(
+                    counterpart_move_id=None,
+                    counterpart_number=None,
+                    counterpart_currency_id=None,
+                    counterpart_amount=0.0,
+                )
+            folded[key] = row
+        currencies = self.env["res.currency"].browse({row["currency_id"] for row in folded.values()})
+        rounds = {currency.id: currency.round for currency in currencies}
+        for row in folded.values():
+            row["amount"] = rounds[row["currency_id"]](row["amount"])
+        return [row for row in folded.values() if row["amount"]]
+
+    # The check
+
+    @api.model
+    def _select_residuals(self, scope, date):
+        """By customer and currency: residual, that of open items in company currency, and all other."""
+        is_exchange = self._is_exchange(scope, "account_move_line")
+        return SQL(
+            """%s SELECT %s, %s, SUM(%s) FILTER (WHERE NOT %s), SUM(%s) FILTER (WHERE NOT %s AND %s),
+                      SUM(%s) FILTER (WHERE %s OR NOT %s) %s GROUP BY 1, 2""",
+            self._with(scope),
+            LINE["partner_id"],
+            LINE["currency_id"],
+            RESIDUAL,
+            is_exchange,
+            RESIDUAL_COMPANY,
+            is_exchange,
+            IS_OPEN,
+            RESIDUAL_COMPANY,
+            is_exchange,
+            IS_OPEN,
+            self._from_residuals(scope, date),
+        )
+
+    @api.model
+    def _select_sums(self, scope, date):
+        """By customer and currency: amounts of documents, and the general ledger's balance."""
+        return SQL(
+            """%s SELECT %s, %s, SUM(account_move_line.amount_currency) FILTER (WHERE NOT %s),
+                      SUM(account_move_line.balance)
+                 FROM %s WHERE %s AND account_move_line.date <= %s GROUP BY 1, 2""",
+            self._with(scope),
+            LINE["partner_id"],
+            LINE["currency_id"],
+            self._is_exchange(scope, "account_move_line"),
+            scope["query"].from_clause,
+            scope["query"].where_clause,
+            date,
+        )
+
+    @api.model
+    def _select_moved(self, scope, date):
+        """By customer and currency: conversions up to a date, and what they moved in company currency."""
+        return SQL(
+            """%s SELECT %s, %s, SUM(-side.amount_currency) FILTER (WHERE %s <= %s AND %s),
+                      SUM(-side.amount) FILTER (WHERE side.max_date <= %s AND %s)
+                 %s AND account_move_line.date <= %s GROUP BY 1, 2""",
+            self._with(scope),
+            LINE["partner_id"],
+            LINE["currency_id"],
+            self._match_date,
+            date,
+            self._is_conversion(scope),
+            date,
+            self._leaves_account(scope),
+            self._from_matches(scope),
+            date,
+        )
