@@ -7,7 +7,7 @@
     "website": "https://github.com/customer-billing/customer-billing",
     "license": "LGPL-3",
     "depends": ["account", "contacts", "portal", "product", "mail"],
-    "external_dependencies": {"python": ["qrcode"]},
+    "external_dependencies": {"python": ["qrcode", "xlsxwriter"]},
     "data": [
         "security/billing_groups.xml",
         "security/ir.model.access.csv",
@@ -35,6 +35,7 @@
         "views/account_move_views.xml",
         "wizard/billing_contract_change_views.xml",
         "wizard/account_move_reversal_views.xml",
+        "wizard/billing_aged_report_views.xml",
         "views/billing_contract_views.xml",
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",

@@ -443,6 +443,12 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
+    def _get_aged_columns(self, company, date, basis):
+        """The columns of the aged report: those of an open item, and its bucket."""
+        bucket = self._get_bucket_sql(date, basis, company._get_billing_ageing_bounds())
+        return {**LINE, "residual": RESIDUAL, "residual_company": RESIDUAL_COMPANY, "bucket": bucket}
+
+    @api.model
     def _get_bucket_sql(self, date, basis, bounds):
         """The bucket of a line on a date, see ``tools.ageing``."""
         return SQL("width_bucket(%s::date - %s, %s)", date, BASIS[basis], first_days(bounds))

@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
-from ..tools.ageing import check_bounds
+from ..tools.ageing import buckets, check_bounds
 
 
 class ResCompany(models.Model):
@@ -29,6 +29,24 @@ class ResCompany(models.Model):
         required=True,
         help="The date from which the days of an open item are counted.",
     )
+    billing_credit_mode = fields.Selection(
+        [("line", "Negative lines on the next bill"), ("note", "Credit notes of their own")],
+        string="Credits Come as",
+        default="line",
+        required=True,
+        help="How corrections in the customer's favour of what was billed earlier are printed. A "
+        "bill with a negative total is a credit note in any case.",
+    )
+    billing_mails_per_hour = fields.Integer(
+        string="Bills Mailed per Hour",
+        default=0,
+        help="At most so many bills are mailed in an hour, so that a mail server does not refuse "
+        "them. 0: no limit.",
+    )
+
+    _billing_mails_per_hour_positive = models.Constraint(
+        "CHECK (billing_mails_per_hour >= 0)", "The number of bills mailed per hour is 0 or more."
+    )
 
     @api.constrains("billing_ageing_bounds")
     def _check_billing_ageing_bounds(self):
@@ -54,24 +72,15 @@ class ResCompany(models.Model):
         self.ensure_one()
         return [int(days) for days in self.billing_ageing_bounds.replace("，", ",").split(",")]
 
-    billing_credit_mode = fields.Selection(
-        [("line", "Negative lines on the next bill"), ("note", "Credit notes of their own")],
-        string="Credits Come as",
-        default="line",
-        required=True,
-        help="How corrections in the customer's favour of what was billed earlier are printed. A "
-        "bill with a negative total is a credit note in any case.",
-    )
-    billing_mails_per_hour = fields.Integer(
-        string="Bills Mailed per Hour",
-        default=0,
-        help="At most so many bills are mailed in an hour, so that a mail server does not refuse "
-        "them. 0: no limit.",
-    )
-
-    _billing_mails_per_hour_positive = models.Constraint(
-        "CHECK (billing_mails_per_hour >= 0)", "The number of bills mailed per hour is 0 or more."
-    )
+    def _get_billing_bucket_labels(self):
+        """Return the headings of the ageing buckets: not due, then days from and to."""
+        self.ensure_one()
+        _not_due, *middle, last = buckets(self.sudo()._get_billing_ageing_bounds())
+        return [
+            self.env._("Not due"),
+            *(f"{bucket.first}–{bucket.last}" for bucket in middle),
+            self.env._("Over %s days", last.first - 1),
+        ]
 
     def write(self, vals):
         before = {company: company.billing_approval for company in self}

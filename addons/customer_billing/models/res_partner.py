@@ -1,4 +1,9 @@
-from odoo import api, fields, models
+from odoo import Command, api, fields, models
+
+# Who may read the items of customers, at least of their own.
+RECEIVABLE_GROUPS = ",".join(
+    f"customer_billing.group_billing_{role}" for role in ("sales", "collector", "auditor", "officer")
+)
 
 
 class ResPartner(models.Model):
@@ -25,10 +30,11 @@ class ResPartner(models.Model):
     billing_officer_id = fields.Many2one(
         "res.users", string="Billing Officer", company_dependent=True, domain=[("share", "=", False)]
     )
+    billing_balance_amount = fields.Monetary(
+        compute="_compute_billing_receivable", string="Balance", groups=RECEIVABLE_GROUPS
+    )
     billing_overdue_amount = fields.Monetary(
-        compute="_compute_billing_overdue_amount",
-        string="Overdue",
-        groups="account.group_account_invoice,account.group_account_readonly",
+        compute="_compute_billing_receivable", string="Overdue", groups=RECEIVABLE_GROUPS
     )
 
     def _compute_billing_contract_count(self):
@@ -46,26 +52,20 @@ class ResPartner(models.Model):
         for partner in self:
             partner.billing_contract_count = counts.get(partner.id, 0)
 
-    @api.depends_context("company", "allowed_company_ids")
-    def _compute_billing_overdue_amount(self):
-        """Open receivable past its due date, in company currency."""
-        today = self.env.company._get_billing_today()
-        sums = dict(
-            self.env["account.move.line"]._read_group(
-                [
-                    ("partner_id", "in", self.commercial_partner_id.ids),
-                    ("company_id", "child_of", self.env.company.root_id.id),
-                    ("account_id.account_type", "=", "asset_receivable"),
-                    ("parent_state", "=", "posted"),
-                    ("reconciled", "=", False),
-                    ("date_maturity", "<", today),
-                ],
-                ["partner_id"],
-                ["amount_residual:sum"],
-            )
+    @api.depends_context("company", "uid")
+    def _compute_billing_receivable(self):
+        """What the customer owes today, and what of it is past its due date; in company currency."""
+        company = self.env.company
+        balances = self.env["billing.receivable"]._get_balances(
+            company, company._get_billing_today(), self.commercial_partner_id.ids
         )
+        sums = {}
+        for (customer, _currency), values in balances.items():
+            balance, overdue = sums.get(customer, (0.0, 0.0))
+            sums[customer] = (balance + values["balance_company"], overdue + values["overdue_company"])
         for partner in self:
-            partner.billing_overdue_amount = sums.get(partner.commercial_partner_id, 0.0)
+            amounts = sums.get(partner.commercial_partner_id.id, (0.0, 0.0))
+            partner.billing_balance_amount, partner.billing_overdue_amount = amounts
 
     def action_view_billing_contracts(self):
         """Open the contracts of this customer and its contacts."""
@@ -76,16 +76,9 @@ class ResPartner(models.Model):
         action["context"] = {"default_partner_id": self[:1].id}
         return action
 
-    def action_view_billing_overdue(self):
-        """Open the overdue bills of this customer."""
-        action = self.env["ir.actions.actions"]._for_xml_id(
-            "customer_billing.account_move_action_bills"
+    def action_view_billing_receivable(self):
+        """Open what the customer owes today, item by item."""
+        report = self.env["billing.aged.report"].create(
+            {"partner_ids": [Command.set(self.commercial_partner_id.ids)]}
         )
-        action["domain"] = [
-            ("commercial_partner_id", "in", self.commercial_partner_id.ids),
-            ("move_type", "in", ("out_invoice", "out_refund")),
-            ("state", "=", "posted"),
-            ("payment_state", "in", ("not_paid", "partial")),
-        ]
-        action["context"] = {"create": False}
-        return action
+        return report.action_show()
