@@ -3,7 +3,7 @@ from odoo.http import content_disposition, request
 
 
 class AgedReport(http.Controller):
-    @http.route("/billing/aged/<int:report_id>", type="http", auth="user", readonly=False)
+    @http.route("/billing/aged/<int:report_id>", type="http", auth="user", readonly=True)
     def download(self, report_id):
         """The aged report of the user as XLSX."""
         report = request.env["billing.aged.report"].browse(report_id).exists()

@@ -34,6 +34,8 @@ ACCESS = {
     "billing.cause":         (NONE, READ, READ, READ, READ, FULL, NONE),
     "billing.exception":     (NONE, READ, READ, READ, "rw", "rw", NONE),
     "billing.health":        (NONE, NONE, NONE, READ, READ, READ, NONE),
+    "billing.aged.report":   (NONE, FULL, FULL, FULL, FULL, FULL, NONE),
+    "billing.aged.line":     (NONE, READ, READ, READ, READ, READ, NONE),
 }  # fmt: skip
 
 # Models that hold what the roles see, to notice any change.
@@ -136,6 +138,8 @@ class SecurityCommon(BillingCommon):
             "billing.cause": cls.env["billing.cause"].search([], limit=1),
             "billing.exception": cls.exception,
             "billing.health": None,
+            "billing.aged.report": None,
+            "billing.aged.line": None,
         }
         cls.env.flush_all()
 
@@ -183,15 +187,19 @@ class TestAccessTable(SecurityCommon):
             return self.env[model].create({"change_id": change.id, "product_id": self.product.id})
         if model == "billing.health":
             return self.env[model].with_user(user).sudo().create({"name": "Runs"})
+        if model in ("billing.aged.report", "billing.aged.line"):
+            report = self.env["billing.aged.report"].with_user(user).sudo().create({})
+            return report if model == "billing.aged.report" else report.line_ids.create({"report_id": report.id})
         if model == "billing.contract.simulation":
             return self.env[model].create({"contract_id": self.contract.id})
         return change
 
     def test_invariant_16_every_model_has_a_company_rule_or_is_shared(self):
+        own = ("billing.health", "billing.aged.report", "billing.aged.line")
         shared = {
             "billing.cause",
             "billing.close.reason",
-            *(model for model in ACCESS if self.env[model]._transient and model != "billing.health"),
+            *(model for model in ACCESS if self.env[model]._transient and model not in own),
         }
         ruled = set(
             self.env["ir.rule"].search([("groups", "=", False), ("model_id.model", "in", list(ACCESS))])
@@ -444,6 +452,8 @@ class TestPublicMethods(SecurityCommon):
             "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
             "billing.contract.change": [],
             "billing.health": [],
+            "billing.aged.report": [],
+            "billing.aged.line": [],
             "billing.contract.change.line": [],
             "billing.contract.simulation": [],
             "res.partner": [self.customer],

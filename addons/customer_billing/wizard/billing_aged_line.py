@@ -56,7 +56,9 @@ class BillingAgedLine(models.TransientModel):
     @api.model
     def action_download(self):
         """Download the report whose items are shown (``billing_aged_report_id`` in the context) as XLSX."""
-        return self.env["billing.aged.report"].browse(self.env.context.get("billing_aged_report_id")).action_download()
+        report = self.env["billing.aged.report"].browse(self.env.context.get("billing_aged_report_id"))
+        report.check_access("read")
+        return report._get_download_action()
 
     def action_open_document(self):
         """Open the invoice, credit note or entry; the journal item alone for those who may not read entries."""

@@ -50,9 +50,12 @@ class BillingAgedReport(models.TransientModel):
         }
 
     def action_download(self):
-        """Download the report as XLSX."""
+        """Compute the report and download it as XLSX."""
         self.ensure_one()
-        self.check_access("read")
+        self._load()
+        return self._get_download_action()
+
+    def _get_download_action(self):
         return {"type": "ir.actions.act_url", "url": f"/billing/aged/{self.id}", "target": "download"}
 
     def _load(self):
@@ -95,8 +98,7 @@ class BillingAgedReport(models.TransientModel):
     # XLSX
 
     def _get_xlsx(self):
-        """Return the report as an XLSX file: a sheet of customers by currency, a sheet of items."""
-        self._load()
+        """Return the items as an XLSX file: a sheet of customers by currency, a sheet of items."""
         output = BytesIO()
         with xlsxwriter.Workbook(output, {"in_memory": True}) as book:
             for name, headings, rows in (
