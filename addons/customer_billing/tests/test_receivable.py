@@ -6,7 +6,7 @@ from openpyxl import load_workbook
 
 from odoo import Command, fields
 from odoo.exceptions import AccessError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import HttpCase, tagged
 
 from .common import BillingCommon
 
@@ -384,11 +384,6 @@ class TestReceivableAccess(ReceivableCommon):
         self.assertEqual(items.max_row - 3, len(lines))
         self.assertIsInstance(items.cell(4, 13).value, int | float)
 
-    def test_xlsx_over_http(self):
-        self.users["officer"].password = self.users["collector"].password = "rec_password"
-        report, _lines = self.report("officer")
-        self.assertEqual(report.action_download()["url"], f"/billing/aged/{report.id}")
-
     def test_ageing_bounds_ascend(self):
         self.company.billing_ageing_bounds = "10,20,30,40"
         self.assertEqual(self.company._get_billing_bucket_labels()[1:3], ["1–10", "11–20"])
@@ -398,6 +393,28 @@ class TestReceivableAccess(ReceivableCommon):
         for text in ("30, 20, 60, 90", "30, 60, 90", "a, b, c, d", "0, 1, 2, 3"):
             with self.subTest(text=text), self.assertRaisesRegex(ValidationError, "ascending"):
                 self.company.billing_ageing_bounds = text
+
+
+@tagged("post_install", "-at_install")
+class TestAgedReportDownload(ReceivableCommon, HttpCase):
+    def test_the_file_is_for_its_owner(self):
+        officer, collector = (
+            self.new_staff(role, login=f"download_{role}") for role in ("officer", "collector")
+        )
+        (officer | collector).password = "download"
+        self.invoice(100, "2026-01-01")
+        report = self.env["billing.aged.report"].with_user(officer).with_context(
+            allowed_company_ids=self.company.ids
+        ).create({"date": "2026-02-01"})  # fmt: skip
+        action = report.action_show()
+        lines = report.env["billing.aged.line"].with_context(action["context"])
+        for button in (report.action_download(), lines.action_download()):
+            self.authenticate(officer.login, "download")
+            response = self.url_open(button["url"])
+            self.assertEqual(response.status_code, 200)
+            self.assertEqual(load_workbook(BytesIO(response.content)).worksheets[1].max_row, 4)
+            self.authenticate(collector.login, "download")
+            self.assertEqual(self.url_open(button["url"]).status_code, 404)
 
 
 @tagged("post_install", "-at_install")

@@ -53,9 +53,11 @@ class BillingAgedLine(models.TransientModel):
                 description["string"] = label
         return result
 
-    @api.model
     def action_download(self):
-        """Download the report whose items are shown (``billing_aged_report_id`` in the context) as XLSX."""
+        """Download the report whose items are shown (``billing_aged_report_id`` in the context) as XLSX.
+
+        All of its items, also when some of them are selected.
+        """
         report = self.env["billing.aged.report"].browse(self.env.context.get("billing_aged_report_id"))
         report.check_access("read")
         return report._get_download_action()
