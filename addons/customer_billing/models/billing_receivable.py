@@ -38,16 +38,6 @@ BASIS = {
     "invoice": SQL("COALESCE(move.invoice_date, account_move_line.date)"),
 }
 
-# Each match once for either of its lines; amounts have the sign of the line.
-SIDES = SQL(
-    """(SELECT id, debit_move_id AS line_id, credit_move_id AS other_id, max_date, amount,
-               debit_amount_currency AS amount_currency, credit_amount_currency AS other_amount
-          FROM account_partial_reconcile
-         UNION ALL
-        SELECT id, credit_move_id, debit_move_id, max_date, -amount, -credit_amount_currency, -debit_amount_currency
-          FROM account_partial_reconcile)"""
-)
-
 
 class BillingReceivable(models.AbstractModel):
     """What customers owe on any date, read from the ledger of account and stored nowhere.
@@ -366,7 +356,8 @@ class BillingReceivable(models.AbstractModel):
         """What the queries start with.
 
         ``unposted`` are lines that are matched although their document is a draft: these matches do not count.
-        ``exchange`` are the lines of exchange entries with the match that caused them, and its date.
+        ``exchange`` are the lines of exchange entries with the match that caused them, and its date; they are void when
+        that match does not count. ``touched`` are the lines whose matches need a second look for either reason.
         """
         return SQL(
             """WITH unposted AS (
@@ -380,8 +371,24 @@ class BillingReceivable(models.AbstractModel):
                   JOIN account_move_line line ON line.move_id = cause.exchange_move_id
                  WHERE cause.exchange_move_id IS NOT NULL AND line.account_id = ANY(%(accounts)s)
                  ORDER BY line.id, cause.max_date, cause.id
+            ), touched AS (
+                SELECT id FROM unposted UNION SELECT line_id FROM exchange WHERE void
             )""",
             accounts=scope["accounts"],
+        )
+
+    @api.model
+    def _sides(self, matches):
+        """Each match once for either of its lines; amounts have the sign of the line."""
+        return SQL(
+            """(SELECT id, debit_move_id AS line_id, credit_move_id AS other_id, max_date, amount,
+                       debit_amount_currency AS amount_currency, credit_amount_currency AS other_amount
+                  FROM %(matches)s
+                 UNION ALL
+                SELECT id, credit_move_id, debit_move_id, max_date, -amount, -credit_amount_currency,
+                       -debit_amount_currency
+                  FROM %(matches)s)""",
+            matches=matches,
         )
 
     @api.model
@@ -394,38 +401,70 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
-    def _late(self, scope, date):
-        """By line, what matches that do not count on a date have taken from today's residual."""
+    def _with_residuals(self, scope, date):
+        """``_with``, and what the residuals of a date need.
+
+        ``later`` are the matches that do not count then, found by index: there are few when the date is near today.
+        ``late`` is, by line, what they have taken from today's residual. ``candidate`` are the lines that may be open.
+        """
         return SQL(
-            """(SELECT side.line_id,
+            """%(with)s, later AS (
+                %(later)s
+                UNION
+                SELECT partial.* FROM account_partial_reconcile partial JOIN touched ON touched.id = partial.debit_move_id
+                UNION
+                SELECT partial.* FROM account_partial_reconcile partial JOIN touched ON touched.id = partial.credit_move_id
+            ), late AS (
+                SELECT side.line_id,
                        SUM(side.amount) FILTER (WHERE side.max_date > %(date)s OR %(unposted)s) AS amount,
                        SUM(side.amount_currency) FILTER (
                            WHERE %(unposted)s OR exchange.void OR LEAST(side.max_date, exchange.date) > %(date)s
                        ) AS amount_currency
                   FROM %(sides)s side
                   LEFT JOIN exchange ON exchange.line_id = side.other_id
-                 WHERE (side.max_date > %(date)s OR %(unposted)s OR exchange.void) AND %(customers)s
-                 GROUP BY side.line_id)""",
+                 GROUP BY side.line_id
+            ), candidate AS (
+                SELECT id FROM account_move_line
+                 WHERE account_id = ANY(%(accounts)s) AND reconciled IS NOT TRUE AND %(customers)s
+                 UNION
+                SELECT line_id FROM late
+            )""",
+            **{"with": self._with(scope)},
+            later=self._select_later(scope, date),
             date=date,
             unposted=SQL("side.other_id IN (SELECT id FROM unposted)"),
-            sides=SIDES,
+            sides=self._sides(SQL("later")),
+            accounts=scope["accounts"],
             customers=SQL("TRUE")
             if scope["partners"] is None
-            else SQL(
-                "side.line_id IN (SELECT id FROM account_move_line WHERE partner_id IN %s)",
-                self._contacts(scope["partners"]),
-            ),
+            else SQL("partner_id IN %s", self._contacts(scope["partners"])),
+        )
+
+    @api.model
+    def _select_later(self, scope, date):
+        """The matches after a date; for some customers through their lines."""
+        if scope["partners"] is None:
+            return SQL("SELECT * FROM account_partial_reconcile WHERE max_date > %s", date)
+        lines = SQL(
+            "(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND partner_id IN %s)",
+            scope["accounts"],
+            self._contacts(scope["partners"]),
+        )
+        return SQL(" UNION ").join(
+            SQL("SELECT * FROM account_partial_reconcile WHERE max_date > %s AND %s IN %s", date, side, lines)
+            for side in (SQL("debit_move_id"), SQL("credit_move_id"))
         )
 
     @api.model
     def _from_residuals(self, scope, date):
-        """FROM and WHERE: the lines up to a date that are not closed for good."""
+        """FROM and WHERE: the lines up to a date that may be open.
+
+        As an array, so that the planner goes from them to their documents: it thinks of far too many in a subquery.
+        """
         return SQL(
-            """FROM %s LEFT JOIN %s late ON late.line_id = account_move_line.id
-              WHERE %s AND account_move_line.date <= %s
-                AND (account_move_line.reconciled IS NOT TRUE OR late.line_id IS NOT NULL)""",
+            """FROM %s LEFT JOIN late ON late.line_id = account_move_line.id
+              WHERE %s AND account_move_line.date <= %s AND account_move_line.id = ANY(ARRAY(SELECT id FROM candidate))""",
             scope["query"].from_clause,
-            self._late(scope, date),
             scope["query"].where_clause,
             date,
         )
@@ -435,7 +474,7 @@ class BillingReceivable(models.AbstractModel):
         """The open items on a date."""
         return SQL(
             "%s SELECT %s %s AND %s AND NOT %s",
-            self._with(scope),
+            self._with_residuals(scope, date),
             self._columns(columns),
             self._from_residuals(scope, date),
             IS_OPEN,
@@ -481,7 +520,7 @@ class BillingReceivable(models.AbstractModel):
                LEFT JOIN exchange ON exchange.line_id = other.id
               WHERE %s AND other.parent_state = 'posted'""",
             scope["query"].from_clause,
-            SIDES,
+            self._sides(SQL("account_partial_reconcile")),
             scope["query"].where_clause,
         )
 
@@ -582,7 +621,7 @@ class BillingReceivable(models.AbstractModel):
         return SQL(
             """%s SELECT %s, %s, SUM(%s) FILTER (WHERE NOT %s), SUM(%s) FILTER (WHERE NOT %s AND %s),
                       SUM(%s) FILTER (WHERE %s OR NOT %s) %s GROUP BY 1, 2""",
-            self._with(scope),
+            self._with_residuals(scope, date),
             LINE["partner_id"],
             LINE["currency_id"],
             RESIDUAL,
