@@ -10,7 +10,7 @@ import billing_tools
 import pytest
 
 TOOLS = Path(billing_tools.__file__).parent
-OURS = {"ageing", "dates", "money", "pricing", "proration", "recurrence", "usage"}
+OURS = {"ageing", "dates", "money", "pricing", "proration", "recurrence", "revision", "usage"}
 
 
 def imported_packages(path):
