@@ -1,1 +1,1 @@
-from . import aged_report, portal
+from . import aged_report, portal, price_notice

@@ -2,7 +2,6 @@ from odoo import http
 from odoo.exceptions import AccessError, MissingError
 from odoo.fields import Domain
 from odoo.http import request
-from odoo.tools import formatLang
 
 from odoo.addons.account.controllers.portal import PortalAccount
 from odoo.addons.portal.controllers.portal import pager as portal_pager
@@ -147,6 +146,13 @@ class BillingPortal(PortalAccount):
         """Values of the page of a contract. Override to add values."""
         today = contract_sudo._get_today()
         lines = contract_sudo._get_portal_lines()
+        # a line that replaces one shown is told with it
+        followers = {
+            line.previous_line_id.id: line
+            for line in lines
+            if line.previous_line_id in lines and line.date_start > today
+        }
+        lines -= lines.union(*followers.values())
         taxed_prices = contract_sudo.company_id.account_price_include == "tax_included"
         values = {
             "page_name": "contract",
@@ -158,6 +164,10 @@ class BillingPortal(PortalAccount):
             "renewal_sentence": self._get_renewal_sentence(contract_sudo.plan_id),
             "lines": lines,
             "line_prices": {line.id: self._get_line_price(line) for line in lines},
+            "next_prices": {
+                line.id: self._get_next_prices(line, followers) for line in lines
+            },
+            "price_notices": self._get_price_notices(contract_sudo),
             "format_number": self._format_number,
             "period_total": sum(
                 line.price_subtotal for line in lines if line.charge_type == "recurring" and line.is_current
@@ -246,16 +256,37 @@ class BillingPortal(PortalAccount):
             return False
         return self._format_number(line.price_unit, line.currency_id)
 
+    def _get_next_prices(self, line, followers):
+        """The known future terms of a line: list of dicts (date, quantity, price as texts)."""
+        found = []
+        while line := followers.get(line.id):
+            is_counted = line.charge_type == "usage" or line.price_id.pricing_model == "flat"
+            found.append(
+                {
+                    "date": line.date_start,
+                    "quantity": False if is_counted else self._format_number(line.quantity),
+                    "price": self._get_line_price(line),
+                    "subtotal": line.price_subtotal,
+                }
+            )
+        return found
+
+    def _get_price_notices(self, contract):
+        """The open letters about new prices of a contract that its reader may read."""
+        # sudo: which letters there are; those that the reader may not read are left out
+        lines_sudo = request.env["billing.price.revision.line"].sudo().search(
+            [
+                ("contract_id", "=", contract.id),
+                ("revision_id.state", "=", "notified"),
+                ("notice_id.state", "in", ("sent", "letter")),
+                ("notice_id.is_acknowledged", "=", False),
+            ]
+        )
+        return lines_sudo.notice_id.sudo(False)._filtered_access("read")
+
     def _format_number(self, value, currency=None):
         """A quantity, rate or price with as many decimals as it has (up to 6), as text."""
-        digits = currency.decimal_places if currency else 0
-        while digits < 6 and abs(round(value, digits) - value) > 1e-9:
-            digits += 1
-        text = formatLang(request.env, value, digits=digits)  # with a currency it would round
-        if not currency:
-            return text
-        parts = (currency.symbol, text) if currency.position == "before" else (text, currency.symbol)
-        return "\N{NO-BREAK SPACE}".join(parts)
+        return request.env["billing.price"]._format_amount(value, currency)
 
     # Bills
 

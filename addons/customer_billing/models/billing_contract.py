@@ -727,7 +727,9 @@ class BillingContract(models.Model):
         """The lines to show to the customer: those that run or will run."""
         self.ensure_one()
         today = self._get_today()
-        return self.line_ids.filtered(lambda l: not l._get_last_day() or l._get_last_day() >= today)
+        return self.line_ids.filtered(
+            lambda l: not l._get_last_day() or l._get_last_day() >= max(today, l.date_start)
+        )
 
     # Nightly comparison of everything with the ledger
 

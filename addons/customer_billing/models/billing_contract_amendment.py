@@ -153,11 +153,49 @@ class BillingContract(models.Model):
             }
         )
         new._freeze(plan)
+        later = self.line_ids.filtered(
+            lambda other: other.previous_line_id == line and other.date_start > start
+        )
+        later.sudo().previous_line_id = new  # the chain follows the calendar
         if line.charge_type == "usage":
             self.env["billing.usage"]._move_to(new, line)
         return self.env._(
             "%(line)s: %(old)s → %(new)s", line=new.name, old=old_text, new=new._get_terms_text()
         )
+
+    def _take_back_lines(self, lines, reason):
+        """Undo amendments that have not begun: the lines before ``lines`` go on in their place.
+
+        :raises UserError: a line has begun, or was amended itself
+        """
+        self.ensure_one()
+        today = self._get_today()
+        first = min(lines.mapped("date_start"))
+        for line in lines:
+            before = line.previous_line_id
+            if (
+                line.date_start <= today
+                or line in self.line_ids.previous_line_id
+                or before.date_end != line.date_start - DAY
+            ):
+                raise UserError(
+                    self.env._(
+                        "%(line)s of %(contract)s has begun or was amended since: set its price by "
+                        "another amendment.",
+                        line=line.name,
+                        contract=self.name,
+                    )
+                )
+            before_sudo, line_sudo = before.sudo(), line.sudo()  # frozen for people
+            before_sudo.date_end = line.date_end
+            self.env["billing.usage"]._move_to(before_sudo, line_sudo)
+            if line_sudo.charge_ids:  # part of the books: it stays, without a day
+                line_sudo.write({"date_end": line.date_start - DAY, "previous_line_id": False})
+            else:
+                line_sudo.unlink()
+        self.invalidate_recordset(["line_ids"])
+        self._touch(first - DAY, wait=True)
+        self.message_post(body=self.env._("An amendment was taken back: %s", reason))
 
     def simulate(self, date):
         """What will be billed up to ``date``, by the code of the real run; books nothing.

@@ -420,6 +420,11 @@ class BillingContractLine(models.Model):
             brackets=(),
         )
 
+    def _has_several_amounts(self):
+        """Whether the price has brackets or a minimum, so that no single amount says it."""
+        price = self.price_id
+        return bool(price.minimum_amount) or price.pricing_model in ("graduated", "volume", "stairstep")
+
     def _get_terms(self):
         """The terms of this line for the kernels, as ``charging.Terms``."""
         self.ensure_one()

@@ -82,6 +82,16 @@ class ResCompany(models.Model):
             self.env._("Over %s days", last.first - 1),
         ]
 
+    billing_price_notice_days = fields.Integer(
+        string="Notice of New Prices",
+        default=30,
+        help="Customers are told about new prices at least this many days before.",
+    )
+
+    _billing_price_notice_days_positive = models.Constraint(
+        "CHECK (billing_price_notice_days >= 0)", "The days of notice cannot be negative."
+    )
+
     def write(self, vals):
         before = {company: company.billing_approval for company in self}
         limits = {company: company.billing_approval_amount for company in self}

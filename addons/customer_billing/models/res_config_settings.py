@@ -19,3 +19,6 @@ class ResConfigSettings(models.TransientModel):
     )
     billing_ageing_bounds = fields.Char(related="company_id.billing_ageing_bounds", readonly=False)
     billing_ageing_basis = fields.Selection(related="company_id.billing_ageing_basis", readonly=False)
+    billing_price_notice_days = fields.Integer(
+        related="company_id.billing_price_notice_days", readonly=False
+    )
