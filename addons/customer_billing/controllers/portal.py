@@ -152,7 +152,7 @@ class BillingPortal(PortalAccount):
             for line in lines
             if line.previous_line_id in lines and line.date_start > today
         }
-        lines -= lines.union(*followers.values())
+        lines -= lines.browse().union(*followers.values())
         taxed_prices = contract_sudo.company_id.account_price_include == "tax_included"
         values = {
             "page_name": "contract",

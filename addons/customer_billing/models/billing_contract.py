@@ -312,6 +312,21 @@ class BillingContract(models.Model):
                 ) or self.env._("New")
         return super().create(vals_list)
 
+    def copy_data(self, default=None):
+        """A copy starts with the latest terms: lines that an amendment replaced stay behind."""
+        vals_list = super().copy_data(default)
+        for contract, vals in zip(self, vals_list, strict=True):
+            if vals.get("line_ids") and "line_ids" not in (default or {}):
+                lines = contract.line_ids.sorted("id")  # the order of the values
+                replaced = lines.previous_line_id
+                vals["line_ids"] = [
+                    command
+                    for line, command in zip(lines, vals["line_ids"], strict=True)
+                    if line not in replaced
+                    and not (line.date_end and line.date_end < line.date_start)
+                ]
+        return vals_list
+
     def write(self, vals):
         frozen = not self.env.su and FROZEN_FIELDS.intersection(vals)
         if frozen:

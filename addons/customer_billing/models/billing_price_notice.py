@@ -94,13 +94,14 @@ class BillingPriceNotice(models.Model):
     def _check_reachable(self):
         """Letters without an address say what to do."""
         for notice in self.filtered(lambda notice: not notice.partner_id.email):
-            notice._set_failed(
-                self.env._(
-                    "No e-mail address: add one to %s and send again; or send a letter and mark it "
-                    "as notified by letter.",
-                    notice.partner_id.display_name,
-                )
-            )
+            notice._set_failed(notice._get_address_text())
+
+    def _get_address_text(self):
+        return self.env._(
+            "No valid e-mail address: correct it on %s and send again; or send a letter and mark it "
+            "as notified by letter.",
+            self.partner_id.display_name,
+        )
 
     def _set_failed(self, error):
         self.sudo().write({"state": "failed", "error": error})  # protected fields
@@ -120,12 +121,16 @@ class BillingPriceNotice(models.Model):
             try:
                 with self.env.cr.savepoint():
                     notice._portal_ensure_token()
-                    template.send_mail(
+                    mail_id = template.send_mail(
                         notice.id,
                         force_send=True,
                         raise_exception=True,
                         email_layout_xmlid="mail.mail_notification_light",
                     )
+                    # sudo: what became of the mail; a bad address raises nothing
+                    mail_sudo = self.env["mail.mail"].sudo().browse(mail_id).exists()
+                    if mail_sudo.state == "exception":
+                        raise UserError(mail_sudo.failure_reason or notice._get_address_text())
             except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:
@@ -190,9 +195,12 @@ class BillingPriceNotice(models.Model):
         for notice_sudo in self.sudo().filtered(lambda notice: notice.state == "sent"):  # mail gateway
             record = notice_sudo.revision_id
             notice_sudo._set_failed(
-                self.env._("The mail came back: correct the address of %s and send again, or send "
-                           "a letter and mark it as notified by letter.", notice_sudo.partner_id.display_name)
-            )  # fmt: skip
+                self.env._(
+                    "The mail came back: correct the address of %s and send again; or send a letter "
+                    "and mark it as notified by letter.",
+                    notice_sudo.partner_id.display_name,
+                )
+            )
             notice_sudo._schedule(self.env._("The letter about new prices did not reach the customer"))
             if record.state == "notified" and record.company_id._get_billing_today() < record.date:
                 notice_sudo.line_ids.filtered(lambda line: line.outcome == "applied")._take_back(

@@ -12,6 +12,7 @@ from . import (
     test_odd,
     test_partner_merge,
     test_portal,
+    test_price_notice,
     test_price_revision,
     test_receivable,
     test_report,

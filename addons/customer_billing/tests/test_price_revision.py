@@ -9,9 +9,10 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from odoo.addons.base.models.ir_mail_server import IrMail_Server
+from odoo.addons.mail.tests.common import MockEmail
 
 from ..models import billing_price_revision
-from ..models.billing_contract import BillingContract
+from ..models.billing_contract_amendment import BillingContract
 from .common import BillingCommon
 
 
@@ -64,7 +65,7 @@ class RevisionCommon(BillingCommon):
 
 @tagged("post_install", "-at_install")
 @freeze_time("2026-10-10 12:00:00")
-class TestPriceRevision(RevisionCommon):
+class TestPriceRevision(RevisionCommon, MockEmail):
     def test_whole_flow(self):
         before = self.amounts(self.contract, "2026-12-31")
         record = self.new_revision()
@@ -132,7 +133,7 @@ class TestPriceRevision(RevisionCommon):
         self.notify(record)
         notice = record.notice_ids.filtered(lambda notice: notice.partner_id == self.other_customer)
         self.assertEqual(notice.state, "failed")
-        self.assertIn("No e-mail address", notice.error)
+        self.assertIn("No valid e-mail address", notice.error)
         self.assertEqual(record.unreached_count, 1)
         self.assertEqual(self.line_of(record, self.contract).outcome, "applied")
         self.assertEqual(self.line_of(record, self.other).outcome, "proposed")
@@ -169,12 +170,10 @@ class TestPriceRevision(RevisionCommon):
         record = self.new_revision()
         record.action_notify()
         notice = record.notice_ids.filtered(lambda notice: notice.partner_id == self.customer)
-        with patch.object(IrMail_Server, "send_email") as send:
+        with self.mock_mail_gateway():
             self.work()
-        messages = [call.args[0] for call in send.call_args_list]
-        self.assertEqual(len(messages), 2)
-        message = next(m for m in messages if "one@customer.example" in m["To"])
-        body = message.get_body(("html",)).get_content()
+        self.assertEqual(len(self._mails), 2)
+        body = next(m["body"] for m in self._mails if "one@customer.example" in m["email_to"][0])
         for text in (self.contract.name, second.name, "100.00", "103.00", "10.30", "01/01/2027",
                      f"/my/price-changes/{notice.id}?access_token="):  # fmt: skip
             self.assertIn(text, body)
@@ -188,17 +187,20 @@ class TestPriceRevision(RevisionCommon):
         template.with_context(lang="zh_CN").subject = "自 {{ format_date(object.date_effective) }} 起的价格"
         record = self.new_revision(contract_ids=[Command.set(self.contract.ids)])
         record.action_notify()
-        with patch.object(IrMail_Server, "send_email") as send:
+        with self.mock_mail_gateway():
             self.work()
-        message = send.call_args.args[0]
-        self.assertEqual(message["Subject"], "自 2027年01月01日 起的价格")
-        self.assertIn("2027年01月01日", message.get_body(("html",)).get_content())
+        [mail] = self._mails
+        self.assertEqual(mail["subject"], "自 2027/01/01 起的价格")
+        self.assertIn("2027/01/01", mail["body"])
+        self.assertNotIn("01/01/2027", mail["body"])
 
     @mute_logger("odoo.addons.customer_billing.models.billing_price_notice")
     def test_a_mail_server_that_fails_is_tried_again(self):
         record = self.new_revision(contract_ids=[Command.set(self.contract.ids)])
         record.action_notify()
-        with patch.object(IrMail_Server, "send_email", side_effect=OSError("no route")):
+        with self.mock_mail_gateway(), patch.object(
+            IrMail_Server, "send_email", side_effect=OSError("no route")
+        ):
             for _night in range(2):
                 self.work()
             self.assertEqual((record.notice_ids.state, record.notice_ids.tries), ("queued", 2))
@@ -206,6 +208,17 @@ class TestPriceRevision(RevisionCommon):
         self.work()
         self.assertEqual(record.notice_ids.state, "sent")
         self.assertEqual(record.line_ids.outcome, "applied")
+
+    @mute_logger("odoo.addons.mail.models.mail_mail")
+    def test_an_address_that_is_none(self):
+        self.customer.email = "at the counter"
+        record = self.new_revision(contract_ids=[Command.set(self.contract.ids)])
+        record.action_notify()
+        with self.mock_mail_gateway():
+            for _night in range(3):
+                self.work()
+        self.assertEqual(record.notice_ids.state, "failed")
+        self.assertEqual(len(self.contract.line_ids), 1)
 
     def test_a_mail_that_comes_back_holds_the_price(self):
         record = self.new_revision()
@@ -273,9 +286,9 @@ class TestPriceRevision(RevisionCommon):
     def test_selection(self):
         tag = self.env["res.partner.category"].create({"name": "Tenants"})
         self.other_customer.category_id = tag
-        product = self.product.copy({"name": "Other"})
+        product = self.env["product.product"].create({"name": "Other", "type": "service"})
         third = self.new_contract(
-            "2026-01-01", [{"price_id": False, "price_unit": 5.0, "product_id": product.id}],
+            "2026-01-01", [{"product_id": product.id, "price_id": False, "price_unit": 5.0}],
             plan_id=self.plan_arrears.id,
         )  # fmt: skip
         for values, expected in (

@@ -17,6 +17,9 @@ ACCESS = {
     "billing.plan":          (READ, READ, READ, READ, READ, FULL, READ),
     "billing.price":         (NONE, READ, READ, READ, READ, FULL, NONE),
     "billing.price.bracket": (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.price.revision": (NONE, NONE, NONE, READ, FULL, FULL, NONE),
+    "billing.price.revision.line": (NONE, NONE, NONE, READ, "rw", "rw", NONE),
+    "billing.price.notice":  (NONE, NONE, NONE, READ, "rw", "rw", READ),
     "billing.close.reason":  (READ, READ, READ, READ, READ, FULL, READ),
     "billing.contract":      (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.contract.line": (NONE, READ, READ, READ, FULL, FULL, READ),
@@ -44,7 +47,8 @@ WATCHED = (
     "billing.contract", "billing.contract.line", "billing.contract.pause", "billing.charge",
     "billing.run", "billing.run.line", "billing.dispute", "billing.usage", "billing.meter",
     "billing.check", "billing.cause", "billing.exception", "account.move", "account.move.line",
-    "mail.mail", "ir.cron.trigger",
+    "billing.price.revision", "billing.price.revision.line", "billing.price.notice", "mail.mail",
+    "ir.cron.trigger",
 )  # fmt: skip
 
 # What public methods are called with; the others take nothing.
@@ -115,12 +119,22 @@ class SecurityCommon(BillingCommon):
                 "message": "No tax",
             }
         )
+        cls.revision = cls.env["billing.price.revision"].create(
+            {"name": "Later prices", "percent": 3.0, "date": "2060-01-01"}
+        )
+        cls.revision.action_compute()
+        cls.revision.with_user(cls.second).action_notify()
+        cls.notice = cls.revision.notice_ids.filtered(lambda n: n.partner_id == cls.customer)
+        cls.notice.action_letter()
         cls.proposed_run = cls.new_run("2026-02-01", cls.contract)
         cls.proposed_run.action_propose()
         cls.records = {
             "billing.plan": cls.plan,
             "billing.price": cls.price,
             "billing.price.bracket": cls.price.bracket_ids,
+            "billing.price.revision": cls.revision,
+            "billing.price.revision.line": cls.notice.line_ids,
+            "billing.price.notice": cls.notice,
             "billing.close.reason": cls.env.ref("customer_billing.billing_close_reason_other"),
             "billing.contract": cls.contract,
             "billing.contract.line": cls.contract.line_ids,
@@ -237,7 +251,15 @@ class TestAccessTable(SecurityCommon):
         self.assertEqual(run.move_ids.company_id, other)
         self.assertEqual(run.move_ids.journal_id.company_id, other)
         dispute = Env["billing.dispute"].create({"name": "Why", "move_id": run.move_ids.id})
+        other.billing_approval = False
+        revision = Env["billing.price.revision"].create(
+            {"name": "Theirs", "company_id": other.id, "percent": 3.0, "date": "2060-01-01"}
+        )
+        revision.action_compute()
+        revision.action_notify()
         theirs = {
+            "billing.price.revision": revision, "billing.price.revision.line": revision.line_ids,
+            "billing.price.notice": revision.notice_ids,
             "billing.plan": plan, "billing.price": price, "billing.price.bracket": price.bracket_ids,
             "billing.contract": contract, "billing.contract.line": contract.line_ids,
             "billing.contract.pause": contract.pause_ids, "billing.charge": contract.charge_ids,
@@ -283,6 +305,7 @@ class TestAccessTable(SecurityCommon):
                 (self.contract.pause_ids, (self.draft | self.other).pause_ids),
                 (self.contract.charge_ids, self.other.charge_ids),
                 (self.dispute, self.other_dispute),
+                (self.notice, self.revision.notice_ids - self.notice),
             ):
                 with self.subTest(model=own._name, user=user.login):
                     self.assertEqual((own | others).with_user(user)._filtered_access("read"), own)
@@ -295,6 +318,7 @@ class TestAccessTable(SecurityCommon):
         internal = {
             "billing.contract": ("mrr", "officer_id", "journal_id", "pricelist_id", "move_ids", "bill_count"),
             "billing.contract.line": ("mrr", "recompute_from"),
+            "billing.price.notice": ("revision_id", "line_ids", "acknowledged_ip", "error"),
         }
         for model, names in internal.items():
             for name in names:
@@ -325,7 +349,8 @@ class TestProtectedFields(SecurityCommon):
 
     def test_protected_fields_are_refused_in_write_create_and_import(self):
         for model in ("billing.contract", "billing.contract.line", "billing.run", "billing.run.line",
-                      "billing.charge", "account.move"):  # fmt: skip
+                      "billing.charge", "account.move", "billing.price.revision",
+                      "billing.price.revision.line", "billing.price.notice"):  # fmt: skip
             values = self.values(model)
             self.assertTrue(values, model)
             record = self.records.get(model, self.move)
@@ -449,6 +474,9 @@ class TestPublicMethods(SecurityCommon):
             "account.move": [self.move, draft_run.move_ids],
             "account.move.line": [self.move.invoice_line_ids, draft_run.move_ids.invoice_line_ids],
             "billing.contract": [self.contract, self.draft],
+            "billing.price.revision": [
+                self.revision, self.env["billing.price.revision"].create({"name": "Draft", "percent": 1.0})
+            ],
             "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
             "billing.contract.change": [],
             "billing.health": [],
