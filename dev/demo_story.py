@@ -161,6 +161,7 @@ class Story:
         self.bill_the_year()
         self.settle_disputes()
         self.collect_payments()
+        self.revise_prices()
         self.make_the_present()
         return self.sum_up()
 
@@ -648,6 +649,37 @@ class Story:
         ).create(
             {"payment_date": day, "journal_id": self.journal.id, "group_payment": True, **values}
         ).action_create_payments()
+
+    # New prices
+
+    def revise_prices(self):
+        """Two prices follow an index in two months; customers know by letter, one has answered, one asks."""
+        record = (
+            self.env["billing.price.revision"]
+            .with_user(self.users["officer"])
+            .create(
+                {
+                    "name": "Yearly revision",
+                    "method": "index",
+                    "index_name": "Consumer prices, 2020 = 100",
+                    "index_base": 121.3,
+                    "index_current": 124.8,
+                    "has_cap": True,
+                    "cap": 5.0,
+                    "date": self.today + relativedelta(months=2, day=1),
+                    "product_ids": [
+                        Command.set((self.ref("product_management_fee") | self.ref("product_support")).ids)
+                    ],
+                }
+            )
+        )
+        record.action_compute()
+        record.with_user(self.users["manager"]).action_notify()
+        record.notice_ids.action_letter()
+        letters = record.sudo().notice_ids.grouped(lambda notice: notice.partner_id.commercial_partner_id)
+        brightwater, mingyuan = letters[self.ref("partner_brightwater")], letters[self.ref("partner_mingyuan")]
+        brightwater._acknowledge(brightwater.partner_id.name, "portal", "203.0.113.24")
+        mingyuan._object("请说明此次调价的依据。", mingyuan.partner_id.name, "203.0.113.57")
 
     # The present
 

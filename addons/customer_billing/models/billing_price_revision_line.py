@@ -491,9 +491,11 @@ class BillingPriceRevisionLine(models.Model):
             rows.append((False, text(old.unit_amount), text(new.unit_amount)))
         for before, after in zip(old.brackets, new.brackets, strict=True):
             label = self._get_bracket_label(before)
-            for name in ("unit_amount", "flat_amount"):
-                if getattr(before, name):
-                    rows.append((label, text(getattr(before, name)), text(getattr(after, name))))
+            rows += [
+                (label, text(amount), text(getattr(after, name)))
+                for name in ("unit_amount", "flat_amount")
+                if (amount := getattr(before, name))
+            ]
         if old.minimum_amount:
             rows.append((self.env._("At least"), text(old.minimum_amount), text(new.minimum_amount)))
         return rows

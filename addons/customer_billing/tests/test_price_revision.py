@@ -612,13 +612,13 @@ class TestPriceRevision(RevisionCommon, MockEmail):
         record.action_notify()
         with patch.object(billing_price_revision, "CHUNK_SIZE", 2):
             steps = []
-            for number in range(20):  # time is up after each chunk
+            for _number in range(20):  # time is up after each chunk
                 with self.in_job() as commits, patch.object(type(record), "_split", self.one_chunk(steps)):
                     self.env["billing.price.revision"]._cron_work()
                 if not commits:
                     break
         for contract in contracts:
-            self.assertEqual(len(contract.line_ids), 2, f"{number}: {steps}")
+            self.assertEqual(len(contract.line_ids), 2, steps)
         self.assertEqual(set(record.line_ids.mapped("outcome")), {"applied"})
         self.work()
         record.line_ids.action_retry()
@@ -750,7 +750,8 @@ class TestPriceRevision(RevisionCommon, MockEmail):
 
     def test_invariant_18_who_prepared_does_not_release(self):
         self.company.billing_approval = True
-        officer, manager = self.new_staff("officer", login="rev_officer"), self.new_staff("manager", login="rev_manager")
+        officer = self.new_staff("officer", login="rev_officer")
+        manager = self.new_staff("manager", login="rev_manager")
         record = self.env["billing.price.revision"].with_user(officer).create(
             {"name": "X", "percent": 3.0, "date": "2027-01-01"}
         )  # fmt: skip
