@@ -366,6 +366,8 @@ class BillingPriceRevision(models.Model):
             record.line_ids.filtered(
                 lambda line, found=found: not line._is_by_hand() or line.contract_line_id not in found
             ).sudo().unlink()  # engine-owned records
+            for line_sudo in record.line_ids.sudo():  # by hand: protected field
+                line_sudo.date = line_sudo.contract_line_id._get_amendment_date(record.date)
             if len(found) > INLINE_LIMIT:
                 record.sudo().job = "compute"  # protected field
                 record._trigger_job()

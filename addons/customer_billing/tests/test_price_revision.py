@@ -261,9 +261,10 @@ class TestPriceRevision(RevisionCommon, MockEmail):
         self.assertEqual((round(one.change_percent, 2), one.yearly_effect), (1.5, 18.0))
         two.reason = "Fixed until 2028"
         two.action_exclude()
-        record.percent = 4.0
+        record.write({"percent": 4.0, "date": "2027-02-01"})
         record.action_compute()
         self.assertEqual(len(record.line_ids), 2)
+        self.assertEqual(str(one.date), "2027-02-01")
         self.assertEqual((one.new_price_unit, two.outcome, two.reason), (101.5, "excluded", "Fixed until 2028"))
         self.notify(record)
         self.assertEqual(one.new_line_id.price_unit, 101.5)
