@@ -2,6 +2,7 @@ from odoo import http
 from odoo.exceptions import AccessError, MissingError
 from odoo.fields import Domain
 from odoo.http import request
+from odoo.tools import formatLang
 
 from odoo.addons.account.controllers.portal import PortalAccount
 from odoo.addons.portal.controllers.portal import pager as portal_pager
@@ -286,7 +287,14 @@ class BillingPortal(PortalAccount):
 
     def _format_number(self, value, currency=None):
         """A quantity, rate or price with as many decimals as it has (up to 6), as text."""
-        return request.env["billing.price"]._format_amount(value, currency)
+        digits = currency.decimal_places if currency else 0
+        while digits < 6 and abs(round(value, digits) - value) > 1e-9:
+            digits += 1
+        text = formatLang(request.env, value, digits=digits)  # with a currency it would round
+        if not currency:
+            return text
+        parts = (currency.symbol, text) if currency.position == "before" else (text, currency.symbol)
+        return "\N{NO-BREAK SPACE}".join(parts)
 
     # Bills
 

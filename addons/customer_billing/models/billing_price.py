@@ -206,18 +206,6 @@ class BillingPrice(models.Model):
                 )
             )
 
-    @api.model
-    def _format_amount(self, value, currency=None):
-        """A quantity, rate or price with as many decimals as it has (up to 6), as text."""
-        digits = currency.decimal_places if currency else 0
-        while digits < 6 and abs(round(value, digits) - value) > 1e-9:
-            digits += 1
-        text = formatLang(self.env, value, digits=digits)  # with a currency it would round
-        if not currency:
-            return text
-        parts = (currency.symbol, text) if currency.position == "before" else (text, currency.symbol)
-        return "\N{NO-BREAK SPACE}".join(parts)
-
     def _to_kernel(self, unit_amount=None):
         """This price for the kernels, as a ``pricing.Price``.
 

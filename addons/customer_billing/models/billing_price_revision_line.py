@@ -480,7 +480,7 @@ class BillingPriceRevisionLine(models.Model):
         line_sudo = self.sudo()  # the letter's reader may see what it is about
 
         def text(amount):
-            return line_sudo.price_id._format_amount(float(amount), line_sudo.currency_id)
+            return line_sudo.currency_id._format_exact(float(amount))
 
         if not self.is_scaled:
             return [(False, text(self.price_unit), text(self.new_price_unit))]
@@ -503,4 +503,4 @@ class BillingPriceRevisionLine(models.Model):
     def _get_bracket_label(self, bracket: pricing.Bracket):
         if not bracket.up_to:
             return self.env._("Above")
-        return self.env._("Up to %s", f"{float(bracket.up_to):g}")
+        return self.env._("Up to %s", self.env["billing.price"]._format_quantity(float(bracket.up_to)))
