@@ -368,7 +368,7 @@ class TestDifferential(BillingCommon):
         )
         self.assert_same(self.two([{}, {}]))
 
-    def test_many_bills_are_the_same_number_of_statements_each(self):
+    def test_invariant_10_another_bill_is_less_than_one_statement(self):
         def statements(count):
             contracts = self.env["billing.contract"]
             for _number in range(count):

@@ -63,6 +63,13 @@ class TestException(BillingCommon):
         with self.assertRaisesRegex(UserError, "is held by “Billed twice”"):
             draft.action_post()
 
+    def test_checked_again_by_whichever_button_posts(self):
+        draft = self.bill("2026-01-01", self.new_contract("2026-01-01"), post=False).move_ids
+        self.assertFalse(self.found(draft))
+        draft.copy({"invoice_date": "2026-01-01"}).action_post()
+        with self.assertRaisesRegex(UserError, "is held by “Billed twice”"):
+            draft.action_post()
+
     def test_no_tax(self):
         contract = self.new_contract("2026-01-01")
         self.product.taxes_id = False
