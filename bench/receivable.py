@@ -11,11 +11,11 @@ import statistics
 import sys
 from datetime import date
 
-from worker import Meter
-
 from odoo import SUPERUSER_ID, Command, api
 from odoo.modules.registry import Registry
 from odoo.tools import SQL, config
+
+from worker import Meter
 
 MONTHS, OPEN = 36, 2
 DAYS = (date(2026, 3, 31), date(2025, 3, 31))  # the last month, and a year before
