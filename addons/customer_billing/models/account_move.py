@@ -245,8 +245,9 @@ class AccountMove(models.Model):
     def _get_next_sequence_format(self):
         """Look at the latest number of a journal once for a batch of bills of one date.
 
-        ``billing_number_formats`` in the context lives as long as the batch is being posted. Core takes each number from its own counter, which holds the lock on
-        the sequence, and tries the next ones when a number is taken.
+        ``billing_number_formats`` in the context lives as long as the batch is being posted.
+        Core takes each number from its own counter, which holds the lock on the sequence, and
+        tries the next ones when a number is taken.
         """
         formats = self._get_number_formats()
         if formats is None:
