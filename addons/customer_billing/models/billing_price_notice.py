@@ -68,10 +68,6 @@ class BillingPriceNotice(models.Model):
     objection = fields.Text(string="What the Customer Says")
     objected_by = fields.Char()
 
-    _partner_unique = models.UniqueIndex(
-        "(revision_id, partner_id)", "A customer gets one letter about a revision."
-    )
-
     @api.depends("partner_id", "date_effective")
     def _compute_display_name(self):
         for notice in self:

@@ -446,7 +446,10 @@ class BillingPriceRevision(models.Model):
             )
 
     def _make_notices(self, lines):
-        """Prepare one letter per bill-to contact for ``lines``."""
+        """Prepare one letter per bill-to contact for ``lines``.
+
+        No unique index says so: contacts that are merged later keep the letters they got.
+        """
         self.ensure_one()
         notices_sudo = self.env["billing.price.notice"].sudo()  # engine-owned records
         known = {notice.partner_id: notice for notice in self.notice_ids.sudo()}

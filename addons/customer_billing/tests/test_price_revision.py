@@ -251,6 +251,21 @@ class TestPriceRevision(RevisionCommon, MockEmail):
         self.assertIn("Not acknowledged", self.line_of(record, self.other).reason)
         self.assertEqual(record.state, "effective")
 
+    def test_merged_contacts_keep_their_letters(self):
+        contacts = self.env["res.partner"].create(
+            [{"name": name, "parent_id": self.customer.id, "email": f"{name}@x.example"} for name in "ab"]
+        )
+        for contact in contacts:
+            self.new_contract(
+                "2026-01-01", [{"price_id": False, "price_unit": 7.0}], invoice_partner_id=contact.id
+            )
+        record = self.notify(self.new_revision())
+        self.assertEqual(len(record.notice_ids), 4)
+        wizard = self.env["base.partner.merge.automatic.wizard"].create({})
+        wizard._merge(contacts.ids, contacts[0])
+        self.env.invalidate_all()
+        self.assertEqual(len(record.notice_ids.filtered(lambda n: n.partner_id == contacts[0])), 2)
+
     # By hand
 
     def test_negotiated_and_excluded_lines_survive_computing_again(self):
