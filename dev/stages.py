@@ -168,7 +168,8 @@ def bench(options):
         build.odoo_run(database, database, "-i", ",".join(modules()))
         conf = server.write_config(database, database, cron=0)
         oca = _bench_oca() or "-"
-        return run([sys.executable, CHECKOUT / "bench/bench.py", conf, oca, *options.rest], env=odoo_environment())
+        bills = run([sys.executable, CHECKOUT / "bench/bench.py", conf, oca, *options.rest], env=odoo_environment())
+        return bills or run([sys.executable, CHECKOUT / "bench/receivable.py", conf], env=odoo_environment())
 
 
 def _bench_oca():
