@@ -411,9 +411,9 @@ class BillingReceivable(models.AbstractModel):
             """%(with)s, later AS (
                 %(later)s
                 UNION
-                SELECT partial.* FROM account_partial_reconcile partial JOIN touched ON touched.id = partial.debit_move_id
+                SELECT match.* FROM account_partial_reconcile match JOIN touched ON touched.id = match.debit_move_id
                 UNION
-                SELECT partial.* FROM account_partial_reconcile partial JOIN touched ON touched.id = partial.credit_move_id
+                SELECT match.* FROM account_partial_reconcile match JOIN touched ON touched.id = match.credit_move_id
             ), late AS (
                 SELECT side.line_id,
                        SUM(side.amount) FILTER (WHERE side.max_date > %(date)s OR %(unposted)s) AS amount,
@@ -459,7 +459,7 @@ class BillingReceivable(models.AbstractModel):
     def _from_residuals(self, scope, date):
         """FROM and WHERE: the lines up to a date that may be open.
 
-        As an array, so that the planner goes from them to their documents: it thinks of far too many in a subquery.
+        As an array, so that the planner goes from them to their documents: of a subquery it expects far too many.
         """
         return SQL(
             """FROM %s LEFT JOIN late ON late.line_id = account_move_line.id

@@ -24,7 +24,9 @@ class BillingAgedLine(models.TransientModel):
     date = fields.Date(readonly=True)
     invoice_date = fields.Date(readonly=True)
     date_maturity = fields.Date(string="Due Date", readonly=True)
-    days_overdue = fields.Integer(readonly=True, aggregator="max", help="Days past the due date; below zero not yet due.")
+    days_overdue = fields.Integer(
+        readonly=True, aggregator="max", help="Days past the due date; below zero not yet due."
+    )
     bucket = fields.Selection(selection="_get_buckets", readonly=True)
     amount = fields.Monetary(string="Original Amount", readonly=True)
     residual = fields.Monetary(string="Open Amount", readonly=True)
