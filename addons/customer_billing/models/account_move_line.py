@@ -77,7 +77,11 @@ class AccountMoveLine(models.Model):
     def _fill_billing_values(self, vals, shared):
         """Add to the values of a line what is known of it; returns the names that were added."""
         display_type, balance = vals.get("display_type"), vals.get("balance")
-        if vals["move_id"] not in shared or display_type not in SEQUENCES or balance is None:
+        if (
+            vals["move_id"] not in shared
+            or display_type not in SEQUENCES
+            or None in (balance, vals.get("amount_currency"))
+        ):
             return ()
         tax = self.env["account.tax.repartition.line"].browse(
             vals.get("tax_repartition_line_id")
