@@ -1,22 +1,5 @@
 from odoo import api, fields, models
-from odoo.tools import LazyTranslate, format_date
-
-_lt = LazyTranslate(__name__)
-
-# Why a contract is not billed, to be read in the language of whoever looks.
-REASONS = {
-    "zero": _lt("Only amounts of zero: shown with the next bill."),
-    "zero_booked": _lt("Only amounts of zero: noted, and shown with the next bill."),
-    "paused": _lt("Paused: no day to charge up to %(date)s."),
-    "ended": _lt("Ended on %(date)s, billed to the end."),
-    "later": _lt("Nothing due until %(date)s."),
-    "done": _lt("All that is due is billed already."),
-    "busy": _lt("Another process works on this contract; the next run bills it."),
-    "held": _lt("Held by: %(checks)s."),
-    "approval": _lt("Waits for the approval of a second person."),
-    "not_posted": _lt("Not posted: %(text)s"),
-    "excluded": _lt("Excluded by %(name)s."),
-}
+from odoo.tools import format_date
 
 
 class BillingRunLine(models.Model):
@@ -90,21 +73,37 @@ class BillingRunLine(models.Model):
     @api.depends_context("lang")
     @api.depends("reason_code", "reason_values")
     def _compute_reason(self):
+        texts = self._get_reason_texts()
         for line in self:
-            line.reason = line.reason_code and line._get_reason_text()
+            line.reason = line.reason_code and texts[line.reason_code] % line._get_reason_values()
 
-    def _get_reason_text(self):
-        """The reason in the language of the reader. Override for further codes."""
+    @api.model
+    def _get_reason_texts(self):
+        """The text of each code, in the language of the reader. Modules add those of theirs."""
+        return {
+            "text": "%(text)s",  # an error, in the words it came in
+            "zero": self.env._("Only amounts of zero: shown with the next bill."),
+            "zero_booked": self.env._("Only amounts of zero: noted, and shown with the next bill."),
+            "paused": self.env._("Paused: no day to charge up to %(date)s."),
+            "ended": self.env._("Ended on %(date)s, billed to the end."),
+            "later": self.env._("Nothing due until %(date)s."),
+            "done": self.env._("All that is due is billed already."),
+            "busy": self.env._("Another process works on this contract; the next run bills it."),
+            "held": self.env._("Held by: %(checks)s."),
+            "approval": self.env._("Waits for the approval of a second person."),
+            "not_posted": self.env._("Not posted: %(text)s"),
+            "excluded": self.env._("Excluded by %(name)s."),
+        }
+
+    def _get_reason_values(self):
+        """What the text of a reason names, as the reader writes it."""
         values = dict(self.reason_values or {})
         if "date" in values:
             values["date"] = format_date(self.env, values["date"])
         if "check_ids" in values:
             checks = self.env["billing.check"].browse(values["check_ids"]).exists()
             values["checks"] = ", ".join(dict.fromkeys(checks.mapped("name")))
-        if self.reason_code == "text":  # an error, in the words it came in
-            return values["text"]
-        text = self.env._(REASONS[self.reason_code])
-        return text % values
+        return values
 
     @api.model
     def _prepare_reason(self, code, **values):
