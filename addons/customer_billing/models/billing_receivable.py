@@ -463,7 +463,8 @@ class BillingReceivable(models.AbstractModel):
         """
         return SQL(
             """FROM %s LEFT JOIN late ON late.line_id = account_move_line.id
-              WHERE %s AND account_move_line.date <= %s AND account_move_line.id = ANY(ARRAY(SELECT id FROM candidate))""",
+              WHERE %s AND account_move_line.date <= %s
+                AND account_move_line.id = ANY(ARRAY(SELECT id FROM candidate))""",
             scope["query"].from_clause,
             scope["query"].where_clause,
             date,
