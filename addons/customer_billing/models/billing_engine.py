@@ -680,16 +680,28 @@ class BillingEngine(models.AbstractModel):
             vals = self._prepare_move_vals(group, run)
             sign = -1 if vals["move_type"] == "out_refund" else 1
             base_lines = self._get_base_lines(group, vals)
-            for base_line, item in zip(base_lines, group.items, strict=True):
+            contracts = [item.line.contract_id for item in group.items]
+            if self._has_discounted_tax(group):
+                # The discount takes from the tax of the bill as a whole: shown with its first contract.
+                move = self.env["account.move"].with_company(vals["company_id"]).new(vals)
+                base_lines, _tax_lines = move._get_rounded_base_and_tax_lines()
+                contracts += contracts[:1] * (len(base_lines) - len(contracts))
+            for base_line, contract in zip(base_lines, contracts, strict=True):
                 details = base_line["tax_details"]
                 untaxed = (
                     details["total_excluded_currency"] + details["delta_total_excluded_currency"]
                 )
                 tax = sum(data["tax_amount_currency"] for data in details["taxes_data"])
-                totals = amounts[item.line.contract_id.id]
+                totals = amounts[contract.id]
                 totals[0] += sign * untaxed
                 totals[1] += sign * tax
         return amounts
+
+    @api.model
+    def _has_discounted_tax(self, group):
+        """Whether the payment terms lower the tax of a bill at once, for a discount that may be taken."""
+        terms = group.dues[0].contract.payment_term_id
+        return terms.early_discount and terms.early_pay_discount_computation == "mixed"
 
     # Book
 

@@ -224,7 +224,15 @@ class TestDifferential(BillingCommon):
                 ],
             }
         )
-        self.assert_same(self.two(self.lines(self.tax_excluded), payment_term_id=terms.id))
+        contracts = self.two(self.lines(self.tax_excluded), payment_term_id=terms.id)
+        self.assert_same(contracts)
+        run = self.new_run("2026-01-20", contracts)
+        run.action_propose()
+        shown = [line.amount + line.amount_tax for line in run.line_ids.sorted("contract_id")]
+        run.action_generate()
+        lines = run.line_ids.sorted("contract_id")
+        for amount, move in zip(shown, lines.move_id, strict=True):
+            self.assertEqual(round(amount, 2), move.amount_total)
 
     def test_group_of_taxes(self):
         group = self.env["account.tax"].create(
