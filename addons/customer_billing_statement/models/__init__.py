@@ -1,0 +1,15 @@
+from . import (
+    res_company,
+    res_config_settings,
+    res_partner,
+    billing_check,
+    billing_exception,
+    billing_dispute,
+    billing_statement,
+    billing_statement_snapshot,
+    billing_statement_delivery,
+    billing_statement_line,
+    billing_statement_run,
+    billing_statement_run_line,
+    ir_attachment,
+)

@@ -1,0 +1,119 @@
+from odoo import api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+
+class BillingDispute(models.Model):
+    """Also an objection to a statement: to one of its lines, or to what is missing on it."""
+
+    _inherit = "billing.dispute"
+
+    move_id = fields.Many2one(required=False)
+    partner_id = fields.Many2one(
+        "res.partner", related=None, compute="_compute_party", store=True,
+        precompute=True, readonly=True,
+    )
+    company_id = fields.Many2one(
+        "res.company", related=None, compute="_compute_party", store=True,
+        precompute=True, readonly=True,
+    )
+    currency_id = fields.Many2one(
+        "res.currency", related=None, compute="_compute_party", store=True,
+        precompute=True, readonly=True,
+    )
+    statement_id = fields.Many2one(
+        "billing.statement",
+        index="btree_not_null",
+        ondelete="restrict",
+        check_company=True,
+        domain=[("state", "in", ("sent", "disputed"))],
+    )
+    statement_line_id = fields.Many2one(
+        "billing.statement.line",
+        index="btree_not_null",
+        ondelete="restrict",
+        domain="[('statement_id', '=', statement_id)]",
+        help="Empty: something that is missing on the statement.",
+    )
+    claimed_amount = fields.Monetary(
+        string="Customer's Figure",
+        help="What the line should be in the customer's own books; negative for a credit.",
+    )
+    our_amount = fields.Monetary(compute="_compute_our_amount", string="Our Figure")
+    attachment_ids = fields.Many2many(
+        "ir.attachment", string="Files", copy=False, help="What the customer sends as proof."
+    )
+    resolution_kind = fields.Selection(
+        [
+            ("credit_note", "Credit note"),
+            ("correction", "Correction"),
+            ("explained", "Explained"),
+        ],
+        string="Resolved By",
+        tracking=True,
+    )
+    resolution_statement_id = fields.Many2one(
+        related="statement_id.superseded_by_id", string="New Statement"
+    )
+
+    _has_subject = models.Constraint(
+        "CHECK (move_id IS NOT NULL OR statement_id IS NOT NULL)",
+        "A dispute is about a bill or a statement.",
+    )
+
+    @api.depends("move_id", "statement_id")
+    def _compute_party(self):
+        for dispute in self:
+            move, statement = dispute.move_id, dispute.statement_id
+            dispute.partner_id = statement.partner_id or move.commercial_partner_id
+            dispute.company_id = statement.company_id or move.company_id
+            dispute.currency_id = statement.currency_id or move.currency_id
+
+    @api.depends("statement_line_id")
+    def _compute_our_amount(self):
+        for dispute in self:
+            line = dispute.statement_line_id
+            dispute.our_amount = line.debit - line.credit
+
+    @api.depends("statement_line_id", "claimed_amount")
+    def _compute_amount(self):
+        """What is disputed: the difference between the two figures."""
+        about_statements = self.filtered("statement_id")
+        for dispute in about_statements:
+            dispute.amount = abs(dispute.our_amount - dispute.claimed_amount)
+        super(BillingDispute, self - about_statements)._compute_amount()
+
+    @api.constrains("move_id")
+    def _check_move(self):
+        super(BillingDispute, self.filtered(lambda d: d.move_id and not d.statement_id))._check_move()
+
+    @api.constrains("amount", "move_id")
+    def _check_amount(self):
+        about_statements = self.filtered("statement_id")
+        for dispute in about_statements:
+            if dispute.amount <= 0:
+                raise ValidationError(
+                    self.env._("The disputed amount must be above zero: enter what is claimed.")
+                )
+        super(BillingDispute, self - about_statements)._check_amount()
+
+    @api.constrains("statement_id", "statement_line_id")
+    def _check_statement(self):
+        for dispute in self.filtered("statement_line_id"):
+            if dispute.statement_line_id.statement_id != dispute.statement_id:
+                raise ValidationError(self.env._("The line is on another statement."))
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        disputes = super().create(vals_list)
+        for dispute in disputes.filtered("statement_id"):
+            dispute.statement_id._check_may_dispute()
+        disputes.sudo().statement_id._refresh_disputed()  # protected field
+        return disputes
+
+    def write(self, vals):
+        if "statement_id" in vals and any(d.statement_id.id != vals["statement_id"] for d in self):
+            raise UserError(self.env._("A dispute stays with its statement: open another one."))
+        result = super().write(vals)
+        if "state" in vals:
+            self.sudo().statement_id._refresh_disputed()  # protected field
+        return result

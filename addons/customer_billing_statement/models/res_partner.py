@@ -1,0 +1,78 @@
+from odoo import fields, models
+
+from .res_company import FREQUENCIES, KINDS, TEMPLATES
+
+
+class ResPartner(models.Model):
+    _inherit = "res.partner"
+
+    billing_statement_frequency = fields.Selection(
+        FREQUENCIES,
+        string="Statements",
+        company_dependent=True,
+        help="Empty: as set for the company. Read from the customer's company.",
+    )
+    billing_statement_kind = fields.Selection(
+        KINDS,
+        string="Kind of Statement",
+        company_dependent=True,
+        help="Empty: as set for the company.",
+    )
+    billing_statement_template = fields.Selection(
+        TEMPLATES,
+        string="Statement Layout",
+        company_dependent=True,
+        help="Empty: as set for the company.",
+    )
+    billing_statement_user_id = fields.Many2one(
+        "res.users",
+        string="Responsible for Statements",
+        company_dependent=True,
+        domain=[("share", "=", False)],
+        help="Empty: the billing officer, else as set for the company.",
+    )
+    billing_statement_count = fields.Integer(
+        compute="_compute_billing_statement_count", string="Number of Statements", groups="base.group_user"
+    )
+
+    def _compute_billing_statement_count(self):
+        counts = dict(
+            self.env["billing.statement"]._read_group(
+                [("partner_id", "in", self.commercial_partner_id.ids)],
+                ["partner_id"],
+                ["__count"],
+            )
+        )
+        for partner in self:
+            partner.billing_statement_count = counts.get(partner.commercial_partner_id, 0)
+
+    def _get_billing_statement_frequency(self, company):
+        """How often each customer gets statements of ``company``: {partner: frequency}.
+
+        Override to take another source into account.
+        """
+        partners = self.with_company(company)
+        default = company.billing_statement_frequency
+        return {
+            partner.with_env(self.env): partner.billing_statement_frequency or default
+            for partner in partners
+        }
+
+    def _get_billing_statement_user(self, company):
+        """Who looks after the statements of this customer, an empty recordset if nobody."""
+        self.ensure_one()
+        partner = self.with_company(company)
+        return (
+            partner.billing_statement_user_id
+            or partner.billing_officer_id
+            or company.billing_statement_user_id
+        )
+
+    def action_view_billing_statements(self):
+        """Open the statements of this customer."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing_statement.billing_statement_action"
+        )
+        action["domain"] = [("partner_id", "in", self.commercial_partner_id.ids)]
+        action["context"] = {"default_partner_id": self[:1].commercial_partner_id.id}
+        return action

@@ -1,0 +1,1 @@
+from . import billing_statement_confirmation, billing_statement_verification
