@@ -1,8 +1,11 @@
 from collections import defaultdict
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 from odoo.tools import SQL, format_date
+
+DAY = timedelta(days=1)
 
 
 class BillingCheck(models.Model):
@@ -34,6 +37,7 @@ class BillingCheck(models.Model):
         :return: {(statement, check): message}
         """
         findings = {}
+        self.env.flush_all()
         for company, of_company in statements.grouped("company_id").items():
             # sudo: what a check finds does not depend on who asks
             checks_sudo = self.sudo().with_company(company).with_context(
@@ -94,6 +98,15 @@ class BillingCheck(models.Model):
         found = {}
         for statement in statements.filtered("previous_id"):
             previous = statement.previous_id
+            if previous.date_to + DAY != statement.date_from:
+                found[statement] = self.env._(
+                    "%(previous)s ends on %(end)s and this one begins on %(start)s: the days in "
+                    "between are on no statement.",
+                    previous=previous.name,
+                    end=format_date(self.env, previous.date_to),
+                    start=format_date(self.env, statement.date_from),
+                )
+                continue
             difference = statement.balance_open - previous.balance_close
             if statement.currency_id.is_zero(difference):
                 continue

@@ -102,6 +102,17 @@ class BillingDispute(models.Model):
             if dispute.statement_line_id.statement_id != dispute.statement_id:
                 raise ValidationError(self.env._("The line is on another statement."))
 
+    @api.constrains("state", "resolution", "resolution_kind")
+    def _check_resolution(self):
+        super()._check_resolution()
+        for dispute in self.filtered("statement_id"):
+            if dispute.state == "accepted" and not dispute.resolution_kind:
+                raise ValidationError(
+                    self.env._(
+                        "%s: choose what it was resolved by, then accept the dispute.", dispute.name
+                    )
+                )
+
     @api.model_create_multi
     def create(self, vals_list):
         disputes = super().create(vals_list)
@@ -113,6 +124,8 @@ class BillingDispute(models.Model):
     def write(self, vals):
         if "statement_id" in vals and any(d.statement_id.id != vals["statement_id"] for d in self):
             raise UserError(self.env._("A dispute stays with its statement: open another one."))
+        if vals.get("state") == "rejected":
+            vals = {"resolution_kind": "explained", **vals}
         result = super().write(vals)
         if "state" in vals:
             self.sudo().statement_id._refresh_disputed()  # protected field

@@ -85,7 +85,10 @@ class BillingStatement(models.Model):
     kind = fields.Selection(
         KINDS,
         required=True,
-        default=lambda self: self.env.company.billing_statement_kind,
+        compute="_compute_from_customer",
+        store=True,
+        readonly=False,
+        precompute=True,
         help="Activity: all that moved, and what of it is open. Open items: only what is not "
         "settled. Balance forward: the balance of before and all that moved.",
     )
@@ -93,7 +96,10 @@ class BillingStatement(models.Model):
         TEMPLATES,
         string="Layout",
         required=True,
-        default=lambda self: self.env.company.billing_statement_template,
+        compute="_compute_from_customer",
+        store=True,
+        readonly=False,
+        precompute=True,
     )
     date_from = fields.Date(string="From", required=True)
     date_to = fields.Date(string="To", required=True, index=True)
@@ -151,6 +157,10 @@ class BillingStatement(models.Model):
     user_id = fields.Many2one(
         "res.users",
         string="Responsible",
+        compute="_compute_from_customer",
+        store=True,
+        readonly=False,
+        precompute=True,
         domain=[("share", "=", False)],
         tracking=True,
         index=True,
@@ -265,6 +275,23 @@ class BillingStatement(models.Model):
 
     # Computes
 
+    @api.depends("partner_id", "company_id")
+    def _compute_from_customer(self):
+        """Kind, layout and who is responsible, as set for the customer, else for the company."""
+        for company, statements in self.grouped("company_id").items():
+            company = company or self.env.company
+            # sudo: settings
+            company_sudo = company.sudo()
+            for statement in statements:
+                own = statement.partner_id.commercial_partner_id.sudo().with_company(company)
+                statement.kind = own.billing_statement_kind or company_sudo.billing_statement_kind
+                statement.template = (
+                    own.billing_statement_template or company_sudo.billing_statement_template
+                )
+                statement.user_id = (
+                    own._get_billing_statement_user(company_sudo) or statement.run_id.user_id or self.env.user
+                )
+
     @api.depends("state", "date_due", "user_id", "delivery_state")
     def _compute_next_step(self):
         today = {company: company._get_billing_today() for company in self.company_id}
@@ -377,35 +404,20 @@ class BillingStatement(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        vals_list = [self._complete_vals(vals) for vals in vals_list]
+        partners = self.env["res.partner"].browse(
+            {vals["partner_id"] for vals in vals_list if vals.get("partner_id")}
+        )
+        commercial = {partner.id: partner.commercial_partner_id.id for partner in partners}
+        vals_list = [
+            {**vals, "partner_id": commercial[vals["partner_id"]]} if vals.get("partner_id") else vals
+            for vals in vals_list
+        ]
         statements = super().create(vals_list)
         statements.sudo()._number()  # protected field
         statements._check_scope()
         if self.env.context.get("billing_statement_lines") is not LATER:
             statements._take_snapshot()
         return statements
-
-    @api.model
-    def _complete_vals(self, vals):
-        """``vals`` about the customer itself when they name a contact, with who is responsible,
-        kind and layout of this customer."""
-        vals = dict(vals)
-        partner = self.env["res.partner"].browse(vals.get("partner_id")).commercial_partner_id
-        if not partner:
-            return vals
-        company = self.env["res.company"].browse(vals.get("company_id")) or self.env.company
-        # sudo: settings of the company and of its customer
-        own = partner.sudo().with_company(company)
-        vals["partner_id"] = partner.id
-        vals["kind"] = vals.get("kind") or own.billing_statement_kind or own.env.company.billing_statement_kind
-        vals["template"] = (
-            vals.get("template")
-            or own.billing_statement_template
-            or own.env.company.billing_statement_template
-        )
-        if "user_id" not in vals:
-            vals["user_id"] = own._get_billing_statement_user(own.env.company).id or self.env.uid
-        return vals
 
     def _number(self):
         """Number new statements, with one query for all of them."""
@@ -482,7 +494,15 @@ class BillingStatement(models.Model):
             raise UserError(
                 self.env._("Statement %s is kept: cancel it, or issue it again.", kept.name)
             )
-        self._restore_superseded()
+
+    def unlink(self):
+        superseded = self.supersedes_id
+        self.env["billing.exception"]._get_open_of_statements(self)._close(
+            self.env._("The statement was deleted.")
+        )
+        result = super().unlink()
+        superseded._restore()
+        return result
 
     # Check
 
@@ -565,12 +585,17 @@ class BillingStatement(models.Model):
 
         :param name: who confirms, in full
         :param signature: an image, base64
-        :param note: how staff knows, when they enter it for the customer
-        :raises UserError: no name; not sent, answered already, or a dispute is open
+        :param note: how staff knows; needed when they enter it for the customer
+        :raises UserError: no name or note; not sent, answered already, or a dispute is open
         """
         self._check_state("sent")
         if not (name or "").strip():
             raise UserError(self.env._("Enter the name of the person who confirms."))
+        by_staff = self.env.user._is_internal()
+        if by_staff and not (note or "").strip():
+            raise UserError(
+                self.env._("Note how the customer confirmed: by phone, letter, signed copy, …")
+            )
         self.sudo().write(  # protected fields
             {
                 "state": "confirmed",
@@ -579,7 +604,7 @@ class BillingStatement(models.Model):
                 "confirm_note": note,
                 "signature": signature or False,
                 "confirm_ip": request.httprequest.remote_addr if request else False,
-                "confirm_user_id": self.env.uid if self.env.user._is_internal() else False,
+                "confirm_user_id": self.env.uid if by_staff else False,
             }
         )
         for statement in self:
@@ -724,9 +749,9 @@ class BillingStatement(models.Model):
         self.activity_unlink(["mail.mail_activity_data_todo"])
         return new_sudo.sudo(self.env.su)
 
-    def _restore_superseded(self):
-        """The statement that a draft was to take the place of is in force again."""
-        for old_sudo in self.supersedes_id.sudo():  # protected fields
+    def _restore(self):
+        """The statements that a draft was to take the place of are in force again."""
+        for old_sudo in self.sudo():  # protected fields
             old_sudo.write(
                 {
                     "state": "confirmed" if old_sudo.date_confirmed else "sent",
@@ -741,7 +766,7 @@ class BillingStatement(models.Model):
         not_issued = self.filtered(lambda s: not s.date_sent)
         self.sudo().write({"state": "cancelled", "delivery_state": False})  # protected fields
         self.env.flush_all()
-        not_issued._restore_superseded()
+        not_issued.supersedes_id._restore()
         self.env["billing.exception"]._get_open_of_statements(self)._close(
             self.env._("The statement was cancelled.")
         )

@@ -16,7 +16,6 @@ _logger = logging.getLogger(__name__)
 DELIVERY_BATCH = 50
 INLINE_DELIVERIES = 10  # statements that are rendered and mailed at once on a click
 MAX_TRIES = 3
-REMINDER_BATCH = 50
 
 
 class BillingStatement(models.Model):

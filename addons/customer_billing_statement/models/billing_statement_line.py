@@ -135,7 +135,7 @@ class BillingStatementLine(models.Model):
             "context": {
                 "default_statement_id": self.statement_id.id,
                 "default_statement_line_id": self.id,
-                "default_move_id": self.move_id.id,
+                "default_move_id": self.statement_id._get_disputed_move(self).id,
                 "default_name": self.number,
             },
         }

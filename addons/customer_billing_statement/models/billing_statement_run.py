@@ -8,10 +8,10 @@ from psycopg2.errors import UniqueViolation
 from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError, ValidationError
 from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import SQL, format_date, split_every
+from odoo.tools import format_date, split_every
 
 from ..tools.period import last_period
-from .billing_statement import ACTIVE, DAY, LATER
+from .billing_statement import ACTIVE, DAY, ISSUED, LATER
 from .res_company import FREQUENCIES
 
 _logger = logging.getLogger(__name__)
@@ -118,6 +118,12 @@ class BillingStatementRun(models.Model):
 
     # Computes
 
+    @api.depends(
+        "statement_ids.state",
+        "statement_ids.delivery_state",
+        "statement_ids.date_opened",
+        "line_ids.outcome",
+    )
     def _compute_progress(self):
         names = (
             "statement_count", "undelivered_count", "sent_count", "opened_count",
@@ -229,9 +235,12 @@ class BillingStatementRun(models.Model):
     def _start(self):
         """List the customers in scope; what is not made or held yet waits."""
         lines_sudo = self.line_ids.sudo()  # engine-owned records
-        again = lines_sudo.filtered(lambda line: line.outcome in ("failed", "held", "nothing"))
-        again.filtered(lambda line: not line.statement_id).unlink()
-        again.exists().write({"outcome": "waiting", "reason": False})
+        lines_sudo.filtered(
+            lambda line: line.statement_id.state in (False, "cancelled", "superseded")
+        ).unlink()
+        lines_sudo.exists().filtered(lambda line: line.outcome == "held").write(
+            {"outcome": "waiting", "reason": False}
+        )
         known = {(line.partner_id.id, line.currency_id.id) for line in self.line_ids}
         self.env["billing.statement.run.line"].sudo().create(
             [
@@ -259,8 +268,10 @@ class BillingStatementRun(models.Model):
             domain, ["partner_id", "currency_id"]
         ):
             found.setdefault((partner.commercial_partner_id, currency), None)
+        for partner in self.partner_ids.commercial_partner_id.sudo():  # as above
+            if partner not in {customer for customer, _currency in found}:
+                found[partner, company_sudo.currency_id] = None
         partners = self.env["res.partner"].sudo().union(*(partner for partner, _c in found))
-        partners.fetch(["billing_statement_frequency", "name"])
         frequencies = partners._get_billing_statement_frequency(company_sudo)
         vals_list = []
         for partner, currency in found:
@@ -275,7 +286,6 @@ class BillingStatementRun(models.Model):
         """Why a customer with statements that often is not in this run, or False."""
         if self.partner_ids:
             return False
-        labels = dict(FREQUENCIES)
         if frequency == "none":
             return self.env._("The customer gets no statements.")
         if self.frequency and frequency != self.frequency:
@@ -347,8 +357,7 @@ class BillingStatementRun(models.Model):
             new_sudo._write_snapshot(
                 {statement: accounts[line] for statement, line in zip(new_sudo, kept, strict=True)}
             )
-        for statement in statements_sudo:
-            statement._take_snapshot()
+        statements_sudo._take_snapshot()
         self._record(lines, new_sudo | statements_sudo)
 
     def _create_statements(self, vals_list):
@@ -400,7 +409,20 @@ class BillingStatementRun(models.Model):
             ],
             order="id desc",
         )
-        return {(s.partner_id.id, s.currency_id.id): s for s in found}
+        kinds = self._get_kinds(lines.partner_id)
+        return {
+            (s.partner_id.id, s.currency_id.id): s
+            for s in found
+            if s.run_id == self or s.kind == kinds[s.partner_id] or s.date_to == self.date_to
+        }
+
+    def _get_kinds(self, partners):
+        """The kind of statement that each customer gets."""
+        company_sudo = self.company_id.sudo()  # settings
+        return {
+            partner.with_env(self.env): partner.billing_statement_kind or company_sudo.billing_statement_kind
+            for partner in partners.sudo().with_company(self.company_id)
+        }
 
     def _set_known(self, line, statement):
         vals = {"statement_id": statement.id, "reason": False}
@@ -414,21 +436,23 @@ class BillingStatementRun(models.Model):
 
     def _get_starts(self, lines):
         """The first day for each customer, the day after the last statement: {(ids): date}."""
-        rows = self.env.execute_query(
-            SQL(
-                """
-                SELECT partner_id, currency_id, MAX(date_to)
-                  FROM billing_statement
-                 WHERE company_id = %s AND partner_id IN %s AND date_to < %s
-                   AND state NOT IN ('superseded', 'cancelled', 'draft')
-              GROUP BY partner_id, currency_id
-                """,
-                self.company_id.id,
-                tuple(lines.partner_id.ids) or (0,),
-                self.date_to,
-            )
+        # sudo: as above
+        rows = self.env["billing.statement"].sudo()._read_group(
+            [
+                ("company_id", "=", self.company_id.id),
+                ("partner_id", "in", lines.partner_id.ids),
+                ("date_to", "<", self.date_to),
+                ("state", "in", ("checked", *ISSUED)),
+            ],
+            ["partner_id", "currency_id", "kind"],
+            ["date_to:max"],
         )
-        return {(partner, currency): last + DAY for partner, currency, last in rows}
+        kinds = self._get_kinds(lines.partner_id)
+        return {
+            (partner.id, currency.id): last + DAY
+            for partner, currency, kind, last in rows
+            if kind == kinds[partner.with_env(self.env)]
+        }
 
     def _read_accounts(self, lines, starts):
         """What the ledger says about the customers of ``lines``: {line: Account}."""
@@ -455,7 +479,6 @@ class BillingStatementRun(models.Model):
     def _prepare_statement(self, line, starts):
         """Values of the statement of one line. Override to add values."""
         partner = line.partner_id
-        user = partner.sudo()._get_billing_statement_user(self.company_id)  # a setting
         return {
             "partner_id": partner.id,
             "company_id": self.company_id.id,
@@ -463,12 +486,10 @@ class BillingStatementRun(models.Model):
             "date_from": starts.get((partner.id, line.currency_id.id), self.date_from),
             "date_to": self.date_to,
             "run_id": self.id,
-            "user_id": user.id or self.user_id.id,
         }
 
     def _finish_prepare(self):
         """A run of which nothing is to be sent is over."""
-        self.invalidate_recordset()
         if not self.statement_count and not self.failed_count:
             self.sudo().state = "sent"  # protected field
 
@@ -589,8 +610,6 @@ class BillingStatementRun(models.Model):
         run = self.with_company(self.company_id).with_context(
             allowed_company_ids=self.company_id.ids
         )
-        if run.user_id and not self.env.su:
-            run = run.with_user(run.user_id)
         try:
             while run.job:
                 if not run._work_job():

@@ -282,8 +282,10 @@ class BillingStatement(models.Model):
                 changes.append(
                     self._prepare_change("matched", vals, line.residual, vals["residual"])
                 )
-        for line in before.values():
-            changes.append(self._prepare_change("removed", line, line.debit - line.credit, 0.0))
+        changes += [
+            self._prepare_change("removed", line, line.debit - line.credit, 0.0)
+            for line in before.values()
+        ]
         return changes
 
     def _prepare_change(self, change, row, before, after):

@@ -1,1 +1,1 @@
-from . import test_statement
+from . import test_security, test_statement, test_statement_run

@@ -75,7 +75,7 @@ class StatementCommon(BillingCommon):
         return statement
 
     @classmethod
-    def new_run(cls, date_from="2026-01-01", date_to="2026-01-31", **values):
+    def new_statement_run(cls, date_from="2026-01-01", date_to="2026-01-31", **values):
         return cls.env["billing.statement.run"].create(
             {
                 "company_id": cls.company.id,
