@@ -21,7 +21,7 @@ class BillingStatementLine(models.Model):
     _rec_name = "number"
     _billing_protected = frozenset(
         (
-            "statement_id", "sequence", "kind", "date", "date_maturity", "move_id",
+            "statement_id", "company_id", "partner_id", "currency_id", "sequence", "kind", "date", "date_maturity", "move_id",
             "move_line_id", "key", "number", "ref", "counterpart", "debit", "credit", "balance",
             "residual", "unallocated", "days_overdue", "bucket", "contract_id", "contract_name",
         )
@@ -30,9 +30,10 @@ class BillingStatementLine(models.Model):
     statement_id = fields.Many2one(
         "billing.statement", required=True, readonly=True, index=True, ondelete="cascade"
     )
-    company_id = fields.Many2one(related="statement_id.company_id")
-    partner_id = fields.Many2one(related="statement_id.partner_id")
-    currency_id = fields.Many2one(related="statement_id.currency_id")
+    # Copied, not related: reading them from the statement doubles the time of writing lines.
+    company_id = fields.Many2one("res.company", required=True, readonly=True)
+    partner_id = fields.Many2one("res.partner", string="Customer", readonly=True, ondelete="restrict")
+    currency_id = fields.Many2one("res.currency", required=True, readonly=True)
     state = fields.Selection(related="statement_id.state")
     sequence = fields.Integer(readonly=True, aggregator=None)
     kind = fields.Selection(LINE_KINDS, string="Type", required=True, readonly=True)

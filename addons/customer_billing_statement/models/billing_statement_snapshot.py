@@ -96,8 +96,13 @@ class BillingStatement(models.Model):
         for statement in self:
             account = accounts[statement]
             statement.write(statement._prepare_amounts(account))
-            for vals in statement._prepare_lines(account, texts):
-                line_vals.append({"statement_id": statement.id, **vals})
+            about = {
+                "statement_id": statement.id,
+                "company_id": statement.company_id.id,
+                "partner_id": statement.partner_id.id,
+                "currency_id": statement.currency_id.id,
+            }
+            line_vals += [about | vals for vals in statement._prepare_lines(account, texts)]
         self.env["billing.statement.line"].create(line_vals)
         for statement in self.filtered("supersedes_id"):
             statement.changes = statement.supersedes_id._get_changes(

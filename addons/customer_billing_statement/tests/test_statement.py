@@ -324,7 +324,10 @@ class TestIssued(StatementCommon):
                 record.unlink()
         with self.assertRaises(UserError):
             line.sudo().create(
-                {"statement_id": statement.id, "kind": "entry", "date": "2026-01-01", "debit": 1.0}
+                {
+                    "statement_id": statement.id, "kind": "entry", "date": "2026-01-01", "debit": 1.0,
+                    "company_id": statement.company_id.id, "currency_id": statement.currency_id.id,
+                }
             )
         with self.assertRaises(UserError):
             statement.sudo().unlink()
