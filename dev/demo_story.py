@@ -163,6 +163,8 @@ class Story:
         self.collect_payments()
         self.revise_prices()
         self.make_the_present()
+        if "billing.statement" in self.env:
+            self.make_statements()
         return self.sum_up()
 
     def ref(self, name):
@@ -724,6 +726,41 @@ class Story:
         chosen |= (bills - chosen).filtered(lambda bill: bill.move_type == "out_invoice")[:1]
         chosen.with_env(self.env).with_user(self.users["officer"]).action_billing_deliver()
 
+    # Statements of account
+
+    def make_statements(self):
+        """Last month's statements: some are confirmed, one is disputed, some were only opened, one is late; the
+        others wait to be sent."""
+        officer = self.users["officer"]
+        last = self.today.replace(day=1) - DAY
+        run = (
+            self.env["billing.statement.run"]
+            .with_user(officer)
+            .create({"frequency": "monthly", "date_from": last.replace(day=1), "date_to": last})
+        )
+        run.action_prepare()
+        shown = self.ref("partner_brightwater") | self.ref("partner_mingyuan")
+        statements = run.statement_ids.filtered(lambda s: s.state == "checked" and s.balance_close > 0)
+        own = statements.filtered(lambda s: s.partner_id in shown)
+        others = (statements - own)[:7]
+        others[-1:].date_due = self.today - 2 * DAY
+        (own | others).action_send()
+        (own[:1] | others[:5])._note_opened()
+        for statement, name in zip(others[:3], ("Grace Holt", "Omar Reyes", "Ines Park"), strict=False):
+            # as the customer does it, with the link
+            statement.with_user(self.env.ref("base.public_user")).sudo().action_confirm(name, _draw_signature())
+        disputed = others[3:4]
+        bill = disputed.line_ids.filtered(lambda line: line.kind == "invoice")[:1]
+        disputed.action_dispute(
+            {
+                "name": "One visit less",
+                "line_id": bill.id,
+                "claimed_amount": disputed.currency_id.round((bill.debit - bill.credit) * 0.9 - 10),
+                "reason": "quantity",
+                "description": "Our log has one visit less than the bill.",
+            }
+        )
+
     # What the story says about itself
 
     def sum_up(self):
@@ -747,9 +784,16 @@ class Story:
                 "payments": self.env["account.payment"].search_count([]),
                 "bills overdue": len(overdue),
                 "disputes": self.env["billing.dispute"].search_count([]),
+                **self.count_statements(),
             },
             "ledger": {"bills": bills, "receivable_debit": debit},
         }
+
+    def count_statements(self):
+        if "billing.statement" not in self.env:
+            return {}
+        groups = self.env["billing.statement"]._read_group([], ["state"], ["__count"])
+        return {f"statements {state}": count for state, count in groups}
 
     def check_ledger(self):
         """Σ bills = Σ receivable debit, the latter as the general ledger has it."""
@@ -786,6 +830,17 @@ def _draw_logo():
         draw.rounded_rectangle((8, row, 114, row + 4), 2, fill=colour)
     draw.text((130, 28), "Harbour City", fill="#1f5f8b", font_size=34)
     draw.text((130, 68), "Services", fill="#7a8894", font_size=26)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue())
+
+
+def _draw_signature():
+    """A name written by hand, more or less."""
+    image = Image.new("RGBA", (240, 80), (255, 255, 255, 0))
+    draw = ImageDraw.Draw(image)
+    points = [(20 + 5 * n, 40 + (18 - n // 3) * (-1) ** n + (n * 7) % 5) for n in range(40)]
+    draw.line(points, fill="#1b2a6b", width=2, joint="curve")
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return base64.b64encode(buffer.getvalue())
