@@ -13,13 +13,14 @@ class BillingStatementVerification(models.TransientModel):
     currency_id = fields.Many2one(related="statement_id.currency_id")
     statement_state = fields.Selection(related="statement_id.state")
     balance_close = fields.Monetary(related="statement_id.balance_close")
-    result = fields.Char(readonly=True)
+    result = fields.Char(string="Details", readonly=True)
     state = fields.Selection(
         [
             ("ok", "As it was issued"),
             ("changed", "The ledger has changed"),
             ("damaged", "A file is not the one that was issued"),
         ],
+        string="Result",
         compute="_compute_result",
     )
     balance_now = fields.Monetary(compute="_compute_result", string="Closing Balance Now")
