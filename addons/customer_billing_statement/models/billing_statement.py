@@ -390,15 +390,15 @@ class BillingStatement(models.Model):
     # Create, change
 
     @api.model
-    def default_get(self, fields_list):
-        values = super().default_get(fields_list)
+    def default_get(self, fields):
+        values = super().default_get(fields)
         company = self.env["res.company"].browse(values.get("company_id")) or self.env.company
         frequency = company.billing_statement_frequency
         if frequency == "none":
             frequency = "monthly"
         date_from, date_to = last_period(frequency, company._get_billing_today())
         for name, date in (("date_from", date_from), ("date_to", date_to)):
-            if name in fields_list:
+            if name in fields:
                 values.setdefault(name, date)
         return values
 

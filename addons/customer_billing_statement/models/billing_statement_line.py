@@ -21,7 +21,8 @@ class BillingStatementLine(models.Model):
     _rec_name = "number"
     _billing_protected = frozenset(
         (
-            "statement_id", "company_id", "partner_id", "currency_id", "sequence", "kind", "date", "date_maturity", "move_id",
+            "statement_id", "company_id", "partner_id", "currency_id", "sequence", "kind",
+            "date", "date_maturity", "move_id",
             "move_line_id", "key", "number", "ref", "counterpart", "debit", "credit", "balance",
             "residual", "unallocated", "days_overdue", "bucket", "contract_id", "contract_name",
         )

@@ -150,7 +150,7 @@ class BillingStatementRun(models.Model):
         ):
             outcomes[run][outcome] = count
         for run in self:
-            found = outcomes[run._origin] if run._origin in outcomes else {}
+            found = outcomes.get(run._origin, {})
             values = counts.get(run._origin) or dict.fromkeys(names, 0)
             total = values["statement_count"]
             run.update(
@@ -166,8 +166,8 @@ class BillingStatementRun(models.Model):
     # Create, change
 
     @api.model
-    def default_get(self, fields_list):
-        values = super().default_get(fields_list)
+    def default_get(self, fields):
+        values = super().default_get(fields)
         company = self.env["res.company"].browse(values.get("company_id")) or self.env.company
         frequency = company.billing_statement_frequency
         frequency = values.get("frequency") or ("monthly" if frequency == "none" else frequency)
@@ -177,7 +177,7 @@ class BillingStatementRun(models.Model):
             ("frequency", frequency), ("date_from", date_from), ("date_to", date_to),
             ("date_due", today + 5 * DAY),
         ):  # fmt: skip
-            if name in fields_list:
+            if name in fields:
                 values.setdefault(name, value)
         return values
 

@@ -1,6 +1,7 @@
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
+from odoo.tools import SQL
 
 from .common import StatementCommon
 
@@ -173,9 +174,10 @@ class TestAccess(SecurityCommon):
         self.env.flush_all()
         rows = []
         for model in WATCHED:
-            table = self.env[model]._table
-            self.env.cr.execute(f'SELECT COUNT(*), MAX(id), MAX(write_date)::text FROM "{table}"')
-            rows.append((model, *self.env.cr.fetchone()))
+            table = SQL.identifier(self.env[model]._table)
+            rows += self.env.execute_query(
+                SQL("SELECT %s, COUNT(*), MAX(id), MAX(write_date)::text FROM %s", model, table)
+            )
         return rows
 
     def test_protected_fields_are_refused(self):

@@ -6,7 +6,7 @@ from psycopg2 import IntegrityError
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
-from odoo.tools import mute_logger
+from odoo.tools import SQL, mute_logger
 
 from .common import StatementCommon
 
@@ -460,10 +460,13 @@ class TestIssued(StatementCommon):
         def later(days):
             for name in ("date_reminded", "date_sent"):
                 if statement[name]:
+                    column = SQL.identifier(name)
                     self.env.cr.execute(
-                        f"UPDATE billing_statement SET {name} = {name} - %s * interval '1 day' WHERE id = %s",
-                        [days, statement.id],
-                    )
+                        SQL(
+                            "UPDATE billing_statement SET %s = %s - %s * interval '1 day' WHERE id = %s",
+                            column, column, days, statement.id,
+                        )
+                    )  # fmt: skip
             statement.invalidate_recordset()
             with self.in_job():
                 self.env["billing.statement"]._cron_remind()
