@@ -8,18 +8,6 @@ class BillingDispute(models.Model):
     _inherit = "billing.dispute"
 
     move_id = fields.Many2one(required=False)
-    partner_id = fields.Many2one(
-        "res.partner", related=None, compute="_compute_party", store=True,
-        precompute=True, readonly=True,
-    )
-    company_id = fields.Many2one(
-        "res.company", related=None, compute="_compute_party", store=True,
-        precompute=True, readonly=True,
-    )
-    currency_id = fields.Many2one(
-        "res.currency", related=None, compute="_compute_party", store=True,
-        precompute=True, readonly=True,
-    )
     statement_id = fields.Many2one(
         "billing.statement",
         index="btree_not_null",
@@ -60,13 +48,22 @@ class BillingDispute(models.Model):
         "A dispute is about a bill or a statement.",
     )
 
-    @api.depends("move_id", "statement_id")
-    def _compute_party(self):
-        for dispute in self:
-            move, statement = dispute.move_id, dispute.statement_id
-            dispute.partner_id = statement.partner_id or move.commercial_partner_id
-            dispute.company_id = statement.company_id or move.company_id
-            dispute.currency_id = statement.currency_id or move.currency_id
+    @api.depends("statement_id")
+    def _compute_from_document(self):
+        return super()._compute_from_document()
+
+    def _get_document_values(self):
+        statement = self.statement_id
+        if not statement:
+            return super()._get_document_values()
+        return {
+            "partner_id": statement.partner_id,
+            "company_id": statement.company_id,
+            "currency_id": statement.currency_id,
+        }
+
+    def _get_document_name(self):
+        return self.statement_id.name or super()._get_document_name()
 
     @api.depends("statement_line_id")
     def _compute_our_amount(self):
@@ -81,10 +78,6 @@ class BillingDispute(models.Model):
         for dispute in about_statements:
             dispute.amount = abs(dispute.our_amount - dispute.claimed_amount)
         super(BillingDispute, self - about_statements)._compute_amount()
-
-    @api.constrains("move_id")
-    def _check_move(self):
-        super(BillingDispute, self.filtered(lambda d: d.move_id and not d.statement_id))._check_move()
 
     @api.constrains("amount", "move_id")
     def _check_amount(self):
@@ -126,6 +119,8 @@ class BillingDispute(models.Model):
             raise UserError(self.env._("A dispute stays with its statement: open another one."))
         if vals.get("state") == "rejected":
             vals = {"resolution_kind": "explained", **vals}
+        elif vals.get("state") == "accepted" and all(d.credit_move_ids for d in self):
+            vals = {"resolution_kind": "credit_note", **vals}
         result = super().write(vals)
         if "state" in vals:
             self.sudo().statement_id._refresh_disputed()  # protected field

@@ -557,6 +557,32 @@ class TestDisputes(StatementCommon):
         with self.assertRaises(ValidationError):
             dispute.amount = 101.0
 
+    def test_a_credit_note_resolves_a_dispute(self):
+        dispute = self.dispute()
+        action = dispute.action_credit()
+        wizard = self.env["account.move.reversal"].with_context(**action["context"]).create(
+            {"journal_id": self.bill.journal_id.id}
+        )
+        wizard.refund_moves()
+        self.assertTrue(dispute.credit_move_ids)
+        dispute.resolution = "Credited"
+        dispute.action_accept()
+        self.assertEqual((dispute.resolution_kind, self.statement_.state), ("credit_note", "sent"))
+
+    def test_customers_with_statements_are_merged_or_refused(self):
+        merge = self.env["base.partner.merge.automatic.wizard"]
+        other = self.invoice("2026-01-06", 50.0, partner=self.other_customer)
+        theirs = self.statement(partner_id=self.other_customer.id)
+        partners = self.customer | self.other_customer
+        self.other_customer.email = self.customer.email
+        with self.assertRaisesRegex(UserError, "same period"):
+            merge._merge(partners.ids, self.customer)
+        theirs.action_cancel()
+        merge._merge(partners.ids, self.customer)
+        self.env.invalidate_all()
+        self.assertEqual((theirs.partner_id, other.partner_id), (self.customer, self.customer))
+        self.assertEqual(self.statement_.action_verify()[0]["state"], "changed")
+
     def test_a_new_statement_resolves_a_dispute(self):
         dispute = self.dispute()
         self.statement_.action_reissue()

@@ -1,1 +1,1 @@
-from . import billing_statement_confirmation, billing_statement_verification
+from . import base_partner_merge, billing_statement_confirmation, billing_statement_verification
