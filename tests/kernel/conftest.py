@@ -1,4 +1,4 @@
-"""Make the kernels importable as ``billing_tools``, without Odoo and without the add-on."""
+"""Make the kernels importable as ``billing_tools`` and ``statement_tools``, without Odoo and without the add-ons."""
 
 import importlib.util
 import sys
@@ -6,15 +6,18 @@ from pathlib import Path
 
 from hypothesis import settings
 
-TOOLS = Path(__file__).parents[2] / "addons" / "customer_billing" / "tools"
+ADDONS = Path(__file__).parents[2] / "addons"
+PACKAGES = {"billing_tools": "customer_billing", "statement_tools": "customer_billing_statement"}
 
-if "billing_tools" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location(
-        "billing_tools", TOOLS / "__init__.py", submodule_search_locations=[str(TOOLS)]
-    )
-    _package = importlib.util.module_from_spec(_spec)
-    sys.modules["billing_tools"] = _package
-    _spec.loader.exec_module(_package)
+for _name, _module in PACKAGES.items():
+    _folder = ADDONS / _module / "tools"
+    if _name not in sys.modules and _folder.is_dir():
+        _spec = importlib.util.spec_from_file_location(
+            _name, _folder / "__init__.py", submodule_search_locations=[str(_folder)]
+        )
+        _package = importlib.util.module_from_spec(_spec)
+        sys.modules[_name] = _package
+        _spec.loader.exec_module(_package)
 
 settings.register_profile("kernel", deadline=None, database=None, print_blob=True)
 settings.load_profile("kernel")
