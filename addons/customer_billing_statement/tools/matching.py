@@ -53,7 +53,7 @@ MAX_WINDOW = 100
 class OurItem:
     """An entry of our books, with the amount as in the customer's account with us: a bill is positive.
 
-    Amounts have ten decimals at most. ``refs`` are other texts that may name it, such as the customer's order or the text of a payment.
+    Amounts have ten decimals at most. ``refs`` are other texts that may name it, such as the customer's order.
     """
 
     id: int
