@@ -1,6 +1,6 @@
 from odoo.addons.base.models.ir_model import MODULE_UNINSTALL_FLAG
 
-from . import models, wizard
+from . import controllers, models, wizard
 
 
 def _uninstall_hook(env):

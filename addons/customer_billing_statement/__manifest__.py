@@ -7,7 +7,7 @@
     "website": "https://github.com/customer-billing/customer-billing",
     "license": "LGPL-3",
     "depends": ["customer_billing"],
-    "external_dependencies": {"python": ["xlsxwriter"]},
+    "external_dependencies": {"python": ["openpyxl", "xlsxwriter"]},
     "data": [
         "security/ir.model.access.csv",
         "security/billing_statement_rules.xml",
@@ -18,6 +18,8 @@
         "report/report_statement.xml",
         "views/billing_statement_line_views.xml",
         "views/billing_statement_views.xml",
+        "views/billing_statement_match_line_views.xml",
+        "views/billing_statement_match_views.xml",
         "views/billing_statement_run_line_views.xml",
         "views/billing_statement_run_views.xml",
         "views/billing_dispute_views.xml",

@@ -170,6 +170,13 @@ def test_one_bill_booked_in_two_parts_that_do_not_add_up():
     assert found == [(AMOUNT_DIFFERS, (1,), (2, 3), "same number, other amount")]
 
 
+def test_parts_of_one_direction_that_add_up():
+    ours = [our(1, "INV/1", 60), our(2, "INV/1", 60), our(3, "INV/1", -10)]
+    theirs = [their(5, "INV/1", 10), their(6, "INV/1", 20), their(7, "INV/1", 30), their(8, "INV/1", 60)]
+    found = {row[:3] for row in short(ours, theirs)}
+    assert (MATCHED_SUM, (2,), (5, 6, 7)) in found and (ONLY_OURS, (3,), ()) in found
+
+
 def test_long_number_kept_in_part_and_other_amount():
     found = short([our(1, "INV/2026/00123", 100)], [their(2, "00123", 90, day=2)])
     assert found == [(AMOUNT_DIFFERS, (1,), (2,), "similar number, other amount")]
@@ -289,6 +296,15 @@ def test_sign_is_found(values, sign, numbered):
     theirs = [their(i, f"INV-{i}" if numbered else "", sign * value) for i, value in enumerate(values)]
     assert detect_sign(ours, theirs) == sign
     assert match(ours, theirs).sign == sign
+
+
+def test_a_payment_that_names_the_bill_does_not_hide_the_sign():
+    ours = [our(1, "INV/1", 100), our(2, "PAY/1", -100, 20)]
+    assert detect_sign(ours, [their(5, "INV/1", -100, 1), their(6, "INV/1", 100, 21)]) == -1
+
+
+def test_totals_decide_where_no_amount_is_the_same():
+    assert detect_sign([our(1)], [their(1, amount=-90)]) == -1
 
 
 def test_no_evidence_keeps_the_sign():

@@ -11,5 +11,9 @@ from . import (
     billing_statement_line,
     billing_statement_run,
     billing_statement_run_line,
+    billing_statement_match,
+    billing_statement_match_column,
+    billing_statement_match_line,
+    billing_statement_ledger,
     ir_attachment,
 )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 
 from .ledger_file import HEAD_ROWS, Row, Table
 from .ledger_problem import Problem, column_letters, shorten
@@ -111,15 +112,41 @@ def score_head(rows: Iterable[tuple]) -> int:
 
 
 def find_header(table: Table) -> Row | None:
-    """Return the row with the column names, the one of the first rows that names most fields; None if none names two.
+    """Return the row with the column names: the one of the first rows that names most fields, at least two.
 
-    Rows above are titles.
+    Where none does, it is the first row with as many texts as the row below has values, if that one has an amount
+    or a date and the texts are neither; else None. Rows above are titles.
+
+    >>> find_header(Table("csv", [Row(1, ("ACME",)), Row(3, ("Wann", "Was")), Row(4, ("2026-03-01", "5"))])).number
+    3
     """
     best, best_score = None, 1
     for row in table.rows[:HEAD_ROWS]:
         if (score := len(guess_columns(row.cells))) > best_score:
             best, best_score = row, score
-    return best
+    if best:
+        return best
+    pairs = pairwise(table.rows[:HEAD_ROWS])
+    return next((row for row, below in pairs if _count_values(below) and _are_names(row, below)), None)
+
+
+def _are_names(row, below):
+    texts = [cell for cell in row.cells if cell not in (None, "")]
+    return (
+        1 < len(below.cells) <= len(texts) and not _count_values(row) and all(isinstance(cell, str) for cell in texts)
+    )
+
+
+def _count_values(row):
+    """How many cells are amounts or dates."""
+    return sum(_is_value(parse_amount, cell) or _is_value(parse_date, cell) for cell in row.cells)
+
+
+def _is_value(parser, cell):
+    try:
+        return parser(cell) is not None
+    except ValueProblem as problem:
+        return problem.code == "ambiguous_date"
 
 
 def column_names(table: Table, header_row: int) -> list[str]:

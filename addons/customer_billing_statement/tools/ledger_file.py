@@ -133,12 +133,16 @@ class _Collector:
 
     def __init__(self):
         self.rows = []
+        self.empty = None
 
     def add(self, number, cells):
+        if cells is self.empty:  # openpyxl fills gaps with one and the same row
+            return
         last = len(cells)
         while last and (cells[last - 1] is None or cells[last - 1] == ""):
             last -= 1
         if not last:
+            self.empty = cells
             return
         if last > MAX_COLUMNS:
             raise LedgerError("too_many_columns", number, column_letters(MAX_COLUMNS), limit=MAX_COLUMNS)

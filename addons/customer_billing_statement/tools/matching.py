@@ -149,26 +149,37 @@ def _named(texts):
 def detect_sign(ours: Iterable[OurItem], theirs: Iterable[TheirItem]) -> int:
     """Return -1 when the customer's ledger mirrors ours (our debit is his credit), 1 when the signs agree.
 
-    Entries with the same number count most, then those with the same amount; without evidence it is 1.
+    Entries with the same amount count, more so with the same number or near in time: a payment that names the bill
+    which it pays must not outweigh the bill. Without any, the signs of the two totals decide; it is 1 in doubt.
 
     >>> detect_sign([OurItem(1, "A1", amount=Decimal(5))], [TheirItem(1, "a-1", amount=Decimal(-5))])
     -1
     """
     ours, theirs = list(ours), list(theirs)
-    by_key, amounts = {}, defaultdict(int)
+    by_key, days = defaultdict(set), defaultdict(set)
     for item in ours:
-        amounts[item.amount] += 1
+        days[item.amount].add(item.date and item.date.toordinal())
         for key in filter(None, number_keys(item.number)):
-            by_key.setdefault(key, set()).add(item.amount)
-    score = {1: [0, 0], -1: [0, 0]}
+            by_key[key].add(item.amount)
+    days = {amount: sorted(found - {None}) for amount, found in days.items()}
+    score = {1: 0, -1: 0}
     for item in theirs:
-        if not item.amount:
-            continue
-        known = set().union(*(by_key.get(key, ()) for key in number_keys(item.number) if key))
+        known = set().union(*(by_key.get(key, ()) for key in number_keys(item.number)))
         for sign in (1, -1):
-            score[sign][0] += item.amount * sign in known
-            score[sign][1] += item.amount * sign in amounts
+            amount = item.amount * sign
+            if item.amount and amount in days:
+                score[sign] += 1 + 2 * (amount in known) + 2 * _is_near(days[amount], item.date)
+    if score[1] == score[-1]:
+        return -1 if sum(item.amount for item in ours) * sum(item.amount for item in theirs) < 0 else 1
     return -1 if score[-1] > score[1] else 1
+
+
+def _is_near(days, day):
+    """One of the sorted ``days`` is at most ten days away."""
+    if not day:
+        return False
+    index = bisect_left(days, day.toordinal() - 10)
+    return index < len(days) and days[index] <= day.toordinal() + 10
 
 
 # --- matching ---
@@ -383,10 +394,19 @@ class _Matcher:
                 left = [i for i in ours if i in self.ours.left and (self.ours.amounts[i] >= 0) is positive]
                 right = [j for j in theirs if j in self.theirs.left and (self.theirs.amounts[j] >= 0) is positive]
                 if left and right and min(len(left), len(right)) == 1:
-                    self.take(AMOUNT_DIFFERS, left, right, "number")
+                    self.take_same(left, right, "number")
                     continue
                 for i, j in zip(left, right, strict=False):
-                    self.take(AMOUNT_DIFFERS, (i,), (j,), "number")
+                    self.take_same((i,), (j,), "number")
+
+    def take_same(self, ours, theirs, reason):
+        """Entries that are the same by their number; whether their amounts agree is to be seen."""
+        if not self.equal(self.ours.total(ours), self.theirs.total(theirs)):
+            self.take(AMOUNT_DIFFERS, ours, theirs, reason)
+        elif len(ours) == len(theirs) == 1:
+            self.take(MATCHED, ours, theirs, f"{reason}_amount")
+        else:
+            self.take(MATCHED_SUM, ours, theirs, "number_sum", count=max(len(ours), len(theirs)))
 
     def by_similar_number(self):
         """A similar number that only one entry of each side has, near in time: the amount differs."""
@@ -400,7 +420,7 @@ class _Matcher:
             if len(ours) == len(theirs) == 1 and self.apart(ours[0], theirs[0]) <= self.days:
                 a, b = self.ours.amounts[ours[0]], self.theirs.amounts[theirs[0]]
                 if (a >= 0) is (b >= 0):
-                    self.take(AMOUNT_DIFFERS, ours, theirs, "similar")
+                    self.take_same(ours, theirs, "similar")
 
     # amounts and dates
 
