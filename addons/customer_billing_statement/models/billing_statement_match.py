@@ -212,6 +212,8 @@ class BillingStatementMatch(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
+        for vals in vals_list:
+            self._decode(vals.get("file"))
         ledgers = super().create(vals_list)
         for ledger, vals in zip(ledgers, vals_list, strict=True):
             if ledger.statement_id.state == "cancelled":
@@ -222,16 +224,15 @@ class BillingStatementMatch(models.Model):
         return ledgers
 
     def write(self, vals):
-        if not self.env.su and INPUTS.intersection(vals):
+        if INPUTS.intersection(vals):
             self._check_open()
+        self._decode(vals.get("file"))
         result = super().write(vals)
-        if not self.env.su and ("file" in vals or "header_row" in vals):
+        # what comes with a sheet is from _read_upload itself: the field is protected
+        if "sheet" not in vals and ("file" in vals or "header_row" in vals):
             for ledger in self:
                 ledger._read_upload(vals)
         return result
-
-    def copy(self, default=None):
-        raise UserError(self.env._("A comparison cannot be duplicated: upload the file again."))
 
     def _check_open(self):
         """Raise when one of these was compared already."""
@@ -245,7 +246,10 @@ class BillingStatementMatch(models.Model):
 
     @api.model
     def _decode(self, value):
-        """The bytes of a value of the field ``file``."""
+        """The bytes of a value of the field ``file``, base64.
+
+        :raises ValidationError: it is not base64
+        """
         try:
             return base64.b64decode(value or b"")
         except (binascii.Error, ValueError):

@@ -117,4 +117,5 @@ def explain(env, problem):
         name: env._(WORDS[value]) if name in ("kind", "field") else value
         for name, value in problem.args.items()
     }
-    return env._(PROBLEMS[problem.code]) % args
+    text = env._(PROBLEMS[problem.code])
+    return text % args

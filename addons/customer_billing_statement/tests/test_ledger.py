@@ -180,8 +180,8 @@ class TestLedger(LedgerCommon):
             ledger.column_ids[0].field = False
         with self.assertRaisesRegex(UserError, "was compared"):
             ledger.action_match()
-        with self.assertRaisesRegex(UserError, "cannot be duplicated"):
-            ledger.copy()
+        copied = ledger.copy()  # a new one with the same file, compared as the last one was
+        self.assertEqual((copied.state, self.result(copied)), ("matched", self.result(ledger)))
         ledger.action_done()
         self.assertEqual(ledger.state, "done")
 
@@ -275,6 +275,20 @@ class TestLedger(LedgerCommon):
                 self.upload(content)
         with self.assertRaisesRegex(UserError, "did not arrive whole"):
             self.env["billing.statement.match"]._decode("abc")
+
+    def test_a_file_that_is_not_base64(self):
+        with self.assertRaises(UserError):
+            self.env["billing.statement.match"].create(
+                {"statement_id": self.january.id, "file_name": "x", "file": "abc"}
+            )
+
+    def test_superuser_has_no_other_way(self):
+        ledger = self.upload(self.usual()).sudo()
+        ledger.file = base64.b64encode(self.csv("2026-01-06,X,,100").encode())
+        self.assertEqual(ledger.row_count, 1)
+        ledger.action_match()
+        with self.assertRaisesRegex(UserError, "was compared"):
+            ledger.date_order = "mdy"
 
     def test_macros_are_refused(self):
         with (
