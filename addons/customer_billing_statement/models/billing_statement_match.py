@@ -87,8 +87,8 @@ class BillingStatementMatch(models.Model):
     )
     # How it is read
     column_ids = fields.One2many("billing.statement.match.column", "match_id", string="Columns")
-    sheet = fields.Char(readonly=True)
-    encoding = fields.Char(readonly=True)
+    sheet = fields.Char(readonly=True, copy=False)
+    encoding = fields.Char(readonly=True, copy=False)
     header_row = fields.Integer(
         string="Row of Headings", help="The row with the names of the columns. 0: there is none."
     )
@@ -119,25 +119,25 @@ class BillingStatementMatch(models.Model):
         string="Amount Tolerance", help="Up to this difference amounts are taken as the same."
     )
     # What was found in it
-    row_count = fields.Integer(string="Entries", readonly=True, aggregator=None)
+    row_count = fields.Integer(string="Entries", readonly=True, copy=False, aggregator=None)
     left_out_count = fields.Integer(
         string="Rows Left Out",
-        readonly=True,
+        readonly=True, copy=False,
         aggregator=None,
         help="Totals, balances carried forward, other currencies, days outside of the statement.",
     )
-    problems = fields.Json(string="Problems Found", readonly=True)
-    error_count = fields.Integer(string="Rows That Cannot Be Read", readonly=True, aggregator=None)
+    problems = fields.Json(string="Problems Found", readonly=True, copy=False)
+    error_count = fields.Integer(string="Rows That Cannot Be Read", readonly=True, copy=False, aggregator=None)
     problems_html = fields.Html(compute="_compute_problems_html", string="Rows to Correct")
     # The result
     line_ids = fields.One2many("billing.statement.match.line", "match_id", readonly=True)
-    our_total = fields.Monetary(readonly=True, help="Of the statement's lines.")
+    our_total = fields.Monetary(readonly=True, copy=False, help="Of the statement's lines.")
     their_total = fields.Monetary(
-        string="Customer's Total", readonly=True, help="With the sign of our books."
+        string="Customer's Total", readonly=True, copy=False, help="With the sign of our books."
     )
-    difference = fields.Monetary(readonly=True, help="Customer's total less ours.")
+    difference = fields.Monetary(readonly=True, copy=False, help="Customer's total less ours.")
     complete = fields.Boolean(
-        readonly=True, help="Off: there were too many entries to try all sums of several of them."
+        readonly=True, copy=False, help="Off: there were too many entries to try all sums of several of them."
     )
     difference_count = fields.Integer(compute="_compute_summary", string="Differences")
     summary_html = fields.Html(compute="_compute_summary", string="Result")

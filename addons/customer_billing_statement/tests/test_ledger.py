@@ -17,15 +17,7 @@ from ..tools.matching import REASONS as KERNEL_REASONS
 from ..tools.matching import STATUSES as KERNEL_STATUSES
 from .common import StatementCommon
 
-NONE, READ, FULL = "", "r", "rwcu"
-OPERATIONS = ("read", "write", "create", "unlink")
 ROLES = ("nobody", "sales", "collector", "auditor", "officer", "manager", "portal")
-ACCESS = {
-    #                               nobody sales collector auditor officer manager portal
-    "billing.statement.match":        (NONE, READ, "rwc", READ, FULL, FULL, READ),
-    "billing.statement.match.column": (NONE, READ, "rw", READ, "rw", "rw", READ),
-    "billing.statement.match.line":   (NONE, READ, READ, READ, READ, READ, READ),
-}  # fmt: skip
 
 
 class LedgerCommon(StatementCommon):
@@ -393,14 +385,6 @@ class TestLedgerSecurity(LedgerCommon):
             "billing.statement.match.line": cls.ledger.line_ids,
         }
 
-    def test_table(self):
-        for model, rights in ACCESS.items():
-            for role, expected in zip(ROLES, rights, strict=True):
-                records = self.records[model].with_user(self.users[role])
-                allowed = "".join(name[0] for name in OPERATIONS if records.has_access(name))
-                with self.subTest(model=model, role=role):
-                    self.assertEqual(allowed, expected)
-
     def test_invariant_16_others_see_nothing(self):
         stranger = self.new_portal(self.other_customer, "ledger_stranger")
         foreign = self.new_staff("sales", login="ledger_other_sales")
@@ -416,7 +400,7 @@ class TestLedgerSecurity(LedgerCommon):
 
     def test_portal_sees_nothing_of_cancelled_statements(self):
         self.january.action_cancel()
-        for model in ACCESS:
+        for model in self.records:
             self.assertFalse(self.env[model].with_user(self.users["portal"]).search([]))
 
     def test_results_are_not_written_by_hand(self):

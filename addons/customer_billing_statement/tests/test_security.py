@@ -1,3 +1,5 @@
+import base64
+
 from odoo import Command
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
@@ -18,10 +20,14 @@ ACCESS = {
     "billing.statement.run.line":  (NONE, NONE, NONE, READ, READ, READ, NONE),
     "billing.statement.confirmation": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
     "billing.statement.verification": (NONE, FULL, FULL, FULL, FULL, FULL, NONE),
+    "billing.statement.match":     (NONE, READ, "rwc", READ, FULL, FULL, READ),
+    "billing.statement.match.column": (NONE, READ, "rw", READ, "rw", "rw", READ),
+    "billing.statement.match.line": (NONE, READ, READ, READ, READ, READ, READ),
 }  # fmt: skip
 
 WATCHED = (
     "billing.statement", "billing.statement.line", "billing.statement.run", "billing.statement.run.line",
+    "billing.statement.match", "billing.statement.match.column", "billing.statement.match.line",
     "billing.dispute", "billing.exception", "mail.mail", "mail.message", "ir.cron.trigger",
 )  # fmt: skip
 
@@ -53,6 +59,14 @@ class SecurityCommon(StatementCommon):
         cls.own = cls.statement_run.statement_ids.filtered(lambda s: s.partner_id == cls.customer)
         cls.other = cls.statement_run.statement_ids - cls.own
         cls.draft = cls.statement("2026-02-01", "2026-02-28")
+        cls.ledger = cls.env["billing.statement.match"].create(
+            {
+                "statement_id": cls.own.id,
+                "file_name": "ledger.csv",
+                "file": base64.b64encode(b"Date,Invoice,Amount\n2026-01-05,X,7"),
+            }
+        )
+        cls.ledger.action_match()
         cls.records = {
             "billing.statement": cls.own,
             "billing.statement.line": cls.own.line_ids,
@@ -60,6 +74,9 @@ class SecurityCommon(StatementCommon):
             "billing.statement.run.line": cls.statement_run.line_ids,
             "billing.statement.confirmation": None,
             "billing.statement.verification": None,
+            "billing.statement.match": cls.ledger,
+            "billing.statement.match.column": cls.ledger.column_ids,
+            "billing.statement.match.line": cls.ledger.line_ids,
         }
         cls.env.flush_all()
 
@@ -159,7 +176,7 @@ class TestAccess(SecurityCommon):
 
     def our_methods(self, records):
         """The public methods of this module that do something."""
-        shows = {"action_open_verification", "action_open_confirmation"}
+        shows = {"action_open_verification", "action_open_confirmation", "action_compare_ledger"}
         names = [
             name
             for name in dir(type(records))
@@ -181,7 +198,10 @@ class TestAccess(SecurityCommon):
         return rows
 
     def test_protected_fields_are_refused(self):
-        for model in ("billing.statement", "billing.statement.run", "billing.statement.line"):
+        for model in (
+            "billing.statement", "billing.statement.run", "billing.statement.line",
+            "billing.statement.match", "billing.statement.match.column", "billing.statement.match.line",
+        ):  # fmt: skip
             record = {"billing.statement": self.draft}.get(model, self.records[model])
             for name in sorted(self.env[model]._billing_protected):
                 field = self.env[model]._fields[name]
