@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from .ledger_texts import REASONS
+from .ledger_texts import REASONS, say
 
 STATUSES = [
     ("amount_differs", "Amount differs"),
@@ -64,7 +64,7 @@ class BillingStatementMatchLine(models.Model):
     @api.depends_context("lang")
     def _compute_reason(self):
         for line in self:
-            text = self.env._(REASONS[line.reason_code]) if line.reason_code else ""
+            text = say(self.env, REASONS[line.reason_code]) if line.reason_code else ""
             line.reason = text % {"count": line.reason_value, "days": line.reason_value}
 
     def action_dispute(self):
