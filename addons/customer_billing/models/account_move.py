@@ -1,13 +1,12 @@
-import base64
-import io
 import logging
 
-import qrcode
 from psycopg2 import OperationalError
 
 from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError
 from odoo.tools.urls import urljoin
+
+from ..tools.qr import qr_data_uri
 
 _logger = logging.getLogger(__name__)
 
@@ -371,14 +370,7 @@ class AccountMove(models.Model):
     def _get_billing_qr_code(self):
         """The QR code of the bill's address, as a PNG data URI."""
         self.ensure_one()
-        code = qrcode.QRCode(
-            error_correction=qrcode.constants.ERROR_CORRECT_M, box_size=6, border=2
-        )
-        code.add_data(self._get_billing_url())
-        code.make(fit=True)
-        buffer = io.BytesIO()
-        code.make_image().save(buffer, format="PNG")
-        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return qr_data_uri(self._get_billing_url())
 
     def _get_billing_explanations(self):
         """"Why this amount" for the page and the PDF: a list of dicts, in the order of the lines.

@@ -7,6 +7,7 @@ from . import (
     billing_dispute,
     billing_statement,
     billing_statement_snapshot,
+    billing_statement_document,
     billing_statement_delivery,
     billing_statement_line,
     billing_statement_run,
@@ -15,5 +16,6 @@ from . import (
     billing_statement_match_column,
     billing_statement_match_line,
     billing_statement_ledger,
+    ir_actions_report,
     ir_attachment,
 )

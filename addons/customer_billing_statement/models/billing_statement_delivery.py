@@ -1,10 +1,8 @@
 import base64
 import hashlib
-import io
 import logging
 from datetime import timedelta
 
-import xlsxwriter
 from psycopg2 import OperationalError
 
 from odoo import api, fields, models
@@ -24,43 +22,6 @@ class BillingStatement(models.Model):
     _name = "billing.statement"
     _inherit = "billing.statement"
 
-    # Files
-
-    def _render_pdf(self):
-        """The statement as a PDF, in the customer's language: bytes."""
-        self.ensure_one()
-        content, _type = (
-            self.env["ir.actions.report"]
-            .with_context(lang=self.partner_id.lang or self.env.lang)
-            ._render_qweb_pdf("customer_billing_statement.report_statement_action", self.ids)
-        )
-        return content
-
-    def _render_xlsx(self):
-        """The statement as a workbook, in the customer's language: bytes."""
-        self.ensure_one()
-        statement = self.with_context(lang=self.partner_id.lang or self.env.lang)
-        names = [
-            "date", "kind", "number", "ref", "date_maturity", "debit", "credit", "balance", "residual",
-        ]  # fmt: skip
-        lines = statement.line_ids
-        buffer = io.BytesIO()
-        with xlsxwriter.Workbook(buffer, {"in_memory": True, "strings_to_formulas": False}) as book:
-            sheet = book.add_worksheet()
-            day = book.add_format({"num_format": "yyyy-mm-dd"})
-            kinds = dict(lines._fields["kind"]._description_selection(lines.env))
-            for column, name in enumerate(names):
-                sheet.write(0, column, lines._fields[name].get_description(lines.env)["string"])
-            for row, line in enumerate(lines, start=1):
-                for column, name in enumerate(names):
-                    value = kinds[line.kind] if name == "kind" else line[name]
-                    if name.startswith("date"):
-                        if value:
-                            sheet.write_datetime(row, column, fields.Datetime.to_datetime(value), day)
-                    else:
-                        sheet.write(row, column, value or ("" if value is False else value))
-        return buffer.getvalue()
-
     def _issue(self):
         """Render and store the files of checked statements, with their hashes."""
         for statement_sudo in self.sudo():  # protected fields
@@ -75,13 +36,11 @@ class BillingStatement(models.Model):
                     "sha256_xlsx": hashlib.sha256(xlsx).hexdigest(),
                 }
             )
-            today = statement_sudo.company_id._get_billing_today()
             statement_sudo.write(
                 {
                     "state": "sent",
                     "date_sent": fields.Datetime.now(),
-                    "date_due": statement_sudo.date_due
-                    or today + timedelta(days=statement_sudo.company_id.billing_statement_answer_days),
+                    "date_due": statement_sudo._get_answer_date(),
                 }
             )
 
