@@ -28,6 +28,7 @@
         "views/res_config_settings_views.xml",
         "wizard/billing_statement_confirmation_views.xml",
         "wizard/billing_statement_verification_views.xml",
+        "wizard/billing_statement_archive_views.xml",
         "views/billing_menus.xml",
     ],
     "demo": ["demo/billing_statement_demo.xml"],

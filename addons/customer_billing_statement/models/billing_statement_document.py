@@ -30,10 +30,10 @@ RUNNING_HEAD_HEIGHT = 34
 ROW_PADDING = 7  # of a row, with its border
 HEAD_HEIGHT = 30
 FONT_SIZE = 15
-SMALL_FONT_SIZE = 13
-SMALL_LINE_HEIGHT = 17
+NOTE_FONT_SIZE = 12
+NOTE_LINE_HEIGHT = 15
 CELL_PADDING = 12
-EXPLAINED_WIDTH = 110
+EXPLAINED_WIDTH = 90
 MAX_CELL_LINES = 3
 MIN_NUMBER_WIDTH, MAX_NUMBER_WIDTH = 120, 190
 COLOR = "#3c4858"  # where the company has none
@@ -77,13 +77,11 @@ class BillingStatement(models.Model):
 
     # Staff
 
-    def action_print(self):
-        """Download the PDF: the one that was issued, else a preview."""
-        self.check_access("read")
-        return self.env.ref(REPORT).report_action(self)
-
     def action_download_xlsx(self):
-        """Download the workbook that was issued."""
+        """Download the workbook that was issued.
+
+        :raises UserError: it was not issued yet
+        """
         self.ensure_one()
         self.check_access("read")
         if not self.date_sent:
@@ -274,10 +272,10 @@ class BillingStatement(models.Model):
     def _wrap_explanations(self, columns, page_width):
         """Break the explanations of columns into lines: the height of all in two columns."""
         for column in columns:
-            column.lines = wrap(column.explanation, (page_width / 2 - EXPLAINED_WIDTH - 24) / SMALL_FONT_SIZE)
+            column.lines = wrap(column.explanation, (page_width / 2 - EXPLAINED_WIDTH - 24) / NOTE_FONT_SIZE)
         pairs = [columns[index : index + 2] for index in range(0, len(columns), 2)]
         return 44 + sum(
-            max(len(column.lines) for column in pair) * SMALL_LINE_HEIGHT + 5 for pair in pairs
+            max(len(column.lines) for column in pair) * NOTE_LINE_HEIGHT + 4 for pair in pairs
         )
 
     def _get_page(self):
@@ -295,21 +293,25 @@ class BillingStatement(models.Model):
     def _set_widths(self, columns, page_width):
         """Give each column its width: amounts and numbers what they take, the
         reference what is left."""
-        totals = [self.balance_open, self.amount_debit, self.amount_credit, self.balance_close]
+        highest, lowest = self.balance_open + self.amount_debit, self.balance_open - self.amount_credit
+        totals = [highest, lowest, self.amount_debit, self.amount_credit, self.balance_close]
         for column in columns:
             if column.name in AMOUNTS:
                 values = [*totals, *self.line_ids.mapped(column.name)]
                 texts = [column.label, *(self._format_number(value) for value in {min(values), max(values)})]
-                column.width = max(84, int(max(map(text_width, texts)) * FONT_SIZE) + CELL_PADDING)
+                column.width = max(84, self._get_cell_width(max(map(text_width, texts))))
             elif column.name == "number":
                 widths = (text_width(number) for number in set(self.line_ids.mapped("number")) if number)
-                column.width = int(min(max(widths, default=0) * FONT_SIZE + CELL_PADDING, MAX_NUMBER_WIDTH))
-                column.width = max(column.width, MIN_NUMBER_WIDTH)
+                column.width = min(max(MIN_NUMBER_WIDTH, self._get_cell_width(max(widths, default=0))), MAX_NUMBER_WIDTH)
             else:
                 column.width = WIDTHS.get(column.name, 0)
-        # A table of very large amounts is wider than the page: it is shrunk as a whole.
+        # With very large amounts the table is wider than the page, which is then shrunk a little more.
         rest = max(page_width - sum(column.width for column in columns), 90)
         next(column for column in columns if column.name == "ref").width = rest
+
+    def _get_cell_width(self, width):
+        """The pixels that a cell needs for a text of ``width`` em."""
+        return int(width * FONT_SIZE) + 1 + CELL_PADDING
 
     def _prepare_rows(self, columns):
         """The rows of the table of lines: dicts with ``cells`` (lists of lines of text), ``style``, ``row``."""

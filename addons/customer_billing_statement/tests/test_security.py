@@ -18,6 +18,7 @@ ACCESS = {
     "billing.statement.line":      (NONE, READ, READ, READ, READ, READ, READ),
     "billing.statement.run":       (NONE, NONE, NONE, READ, FULL, FULL, NONE),
     "billing.statement.run.line":  (NONE, NONE, NONE, READ, READ, READ, NONE),
+    "billing.statement.archive":   (NONE, NONE, NONE, FULL, FULL, FULL, NONE),
     "billing.statement.confirmation": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
     "billing.statement.verification": (NONE, FULL, FULL, FULL, FULL, FULL, NONE),
     "billing.statement.match":     (NONE, READ, "rwc", READ, FULL, FULL, READ),
@@ -36,7 +37,7 @@ ARGUMENTS = {
     "action_confirm": ("Ann Lee", False, "By phone"),
     "action_dispute": ({"name": "Why", "claimed_amount": 1.0},),
 }
-READING = {"action_verify"}
+READING = {"action_verify", "action_download_xlsx"}
 
 
 class SecurityCommon(StatementCommon):
@@ -72,6 +73,7 @@ class SecurityCommon(StatementCommon):
             "billing.statement.line": cls.own.line_ids,
             "billing.statement.run": cls.statement_run,
             "billing.statement.run.line": cls.statement_run.line_ids,
+            "billing.statement.archive": None,
             "billing.statement.confirmation": None,
             "billing.statement.verification": None,
             "billing.statement.match": cls.ledger,
@@ -81,6 +83,8 @@ class SecurityCommon(StatementCommon):
         cls.env.flush_all()
 
     def new_transient(self, model):
+        if model == "billing.statement.archive":
+            return self.env[model].create({})
         values = {"billing.statement.confirmation": {"name": "Ann", "note": "By phone"}}.get(model, {})
         return self.env[model].create({"statement_id": self.own.id, **values})
 

@@ -1,1 +1,6 @@
-from . import base_partner_merge, billing_statement_confirmation, billing_statement_verification
+from . import (
+    base_partner_merge,
+    billing_statement_archive,
+    billing_statement_confirmation,
+    billing_statement_verification,
+)
