@@ -139,7 +139,8 @@ class BillingStatementArchive(models.TransientModel):
                 ("res_id", "in", statements.ids),
             ]
         )
-        return {(attachment.res_id, attachment.res_field): attachment for attachment in attachments_sudo}
+        # each alone: reading one file must not read those of all others
+        return {(file.res_id, file.res_field): file.with_prefetch() for file in attachments_sudo}
 
     @api.model
     def _check_content(self, content, sha256):
