@@ -180,10 +180,15 @@ def bench_data(env, count):
     ids = tuple(partners.ids)
 
     def plain():
+        """Totals, and what is open by age: what a statement says, without its lines."""
         env.execute_query(
             SQL(
                 """
-                SELECT partner_id, currency_id, SUM(amount_currency), SUM(balance)
+                SELECT partner_id, currency_id,
+                       SUM(amount_currency) FILTER (WHERE date < '2026-01-01'),
+                       SUM(amount_currency) FILTER (WHERE date >= '2026-01-01' AND amount_currency > 0),
+                       SUM(amount_currency) FILTER (WHERE date >= '2026-01-01' AND amount_currency < 0),
+                       SUM(amount_currency), SUM(balance)
                   FROM account_move_line
                  WHERE account_id = %s AND parent_state = 'posted' AND partner_id IN %s AND date <= '2026-01-31'
               GROUP BY partner_id, currency_id
@@ -194,12 +199,22 @@ def bench_data(env, count):
         env.execute_query(
             SQL(
                 """
-                SELECT l.partner_id, l.currency_id, SUM(p.amount)
+                WITH matched AS (
+                    SELECT id, SUM(amount) AS amount
+                      FROM (SELECT debit_move_id AS id, debit_amount_currency AS amount
+                              FROM account_partial_reconcile WHERE max_date <= '2026-01-31'
+                         UNION ALL
+                            SELECT credit_move_id, -credit_amount_currency
+                              FROM account_partial_reconcile WHERE max_date <= '2026-01-31') AS sides
+                  GROUP BY id
+                )
+                SELECT l.partner_id, l.currency_id, (DATE '2026-01-31' - l.date_maturity) / 30,
+                       SUM(l.amount_currency - COALESCE(m.amount, 0)), COUNT(*)
                   FROM account_move_line l
-                  JOIN account_partial_reconcile p ON l.id IN (p.debit_move_id, p.credit_move_id)
+             LEFT JOIN matched m ON m.id = l.id
                  WHERE l.account_id = %s AND l.parent_state = 'posted' AND l.partner_id IN %s
-                   AND p.max_date <= '2026-01-31'
-              GROUP BY l.partner_id, l.currency_id
+                   AND l.date <= '2026-01-31' AND l.amount_currency <> COALESCE(m.amount, 0)
+              GROUP BY 1, 2, 3
                 """,
                 account.id, ids,
             )

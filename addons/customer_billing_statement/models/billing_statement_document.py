@@ -221,7 +221,7 @@ class BillingStatement(models.Model):
             "totals": self._get_document_totals(),
             "bands": [],
             "accounts": self._get_bank_lines(),
-            "answer_date": format_date(self.env, self._get_answer_date()),
+            "texts": self._get_texts(),
             "url": False if self.state == "draft" else self._get_statement_url(),
             "money": self.currency_id.format,
             "logo": self.company_id.sudo().logo_web,  # the letterhead, whoever prints
@@ -237,8 +237,10 @@ class BillingStatement(models.Model):
         values["blocks"] = {name: block.height for name, block in blocks.items()}
         names = list(blocks)
         pages = paginate(list(blocks.values()), page.height - FOOT_HEIGHT - RUNNING_HEAD_HEIGHT)
-        values["pages"] = [
-            [(names[index], start, stop) for index, start, stop in page] for page in pages
+        values["pages"] = [[(names[index], start, stop) for index, start, stop in page] for page in pages]
+        values["page_labels"] = [
+            self.env._("Page %(number)s of %(count)s", number=number, count=len(pages))
+            for number in range(1, len(pages) + 1)
         ]
         return values
 
@@ -407,6 +409,20 @@ class BillingStatement(models.Model):
                 }
             )
         return rows
+
+    def _get_texts(self):
+        """Sentences of the template with figures of this statement."""
+        return {
+            "changed": self.env._("What changed since %s", self.supersedes_id.name),
+            "answer": self.env._(
+                "by %s, online, by e-mail or by letter", format_date(self.env, self._get_answer_date())
+            ),
+            "agree": self.env._(
+                "The balance of %(balance)s on %(date)s is right.",
+                balance=self.currency_id.format(self.balance_close),
+                date=format_date(self.env, self.date_to),
+            ),
+        }
 
     def _get_sender_lines(self):
         """The lines of the letterhead below the company's name."""
