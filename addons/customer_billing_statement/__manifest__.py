@@ -30,7 +30,14 @@
         "wizard/billing_statement_verification_views.xml",
         "wizard/billing_statement_archive_views.xml",
         "views/billing_menus.xml",
+        "views/portal_templates.xml",
     ],
+    "assets": {
+        "web.assets_frontend": [
+            "customer_billing_statement/static/src/interactions/statement_dispute.js",
+            "customer_billing_statement/static/src/scss/portal.scss",
+        ],
+    },
     "demo": ["demo/billing_statement_demo.xml"],
     "uninstall_hook": "_uninstall_hook",
 }

@@ -1,1 +1,1 @@
-from . import ledger, statement_archive
+from . import ledger, portal, statement_archive

@@ -9,6 +9,7 @@ from . import (
     billing_statement_snapshot,
     billing_statement_document,
     billing_statement_delivery,
+    billing_statement_answer,
     billing_statement_line,
     billing_statement_run,
     billing_statement_run_line,

@@ -22,6 +22,9 @@ class BillingDispute(models.Model):
         domain="[('statement_id', '=', statement_id)]",
         help="Empty: something that is missing on the statement.",
     )
+    about_balance = fields.Boolean(
+        string="About the Closing Balance", readonly=True, help="Not about one line of the statement."
+    )
     claimed_amount = fields.Monetary(
         string="Customer's Figure",
         help="What the line should be in the customer's own books; negative for a credit.",
@@ -65,13 +68,16 @@ class BillingDispute(models.Model):
     def _get_document_name(self):
         return self.statement_id.name or super()._get_document_name()
 
-    @api.depends("statement_line_id")
+    @api.depends("statement_line_id", "about_balance")
     def _compute_our_amount(self):
         for dispute in self:
-            line = dispute.statement_line_id
-            dispute.our_amount = line.debit - line.credit
+            if dispute.about_balance:
+                dispute.our_amount = dispute.statement_id.balance_close
+            else:
+                line = dispute.statement_line_id
+                dispute.our_amount = line._get_claimable_amount() if line else 0.0
 
-    @api.depends("statement_line_id", "claimed_amount")
+    @api.depends("statement_line_id", "claimed_amount", "about_balance")
     def _compute_amount(self):
         """What is disputed: the difference between the two figures."""
         about_statements = self.filtered("statement_id")

@@ -608,7 +608,10 @@ class BillingStatement(models.Model):
             }
         )
         for statement in self:
-            statement.message_post(body=self.env._("Confirmed by %s.", name.strip()))
+            statement.message_post(
+                body=self.env._("Confirmed by %s.", name.strip()),
+                author_id=statement._get_answer_author().id,
+            )
             statement.activity_unlink(["mail.mail_activity_data_todo"])
         return True
 

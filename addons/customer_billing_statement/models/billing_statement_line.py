@@ -114,6 +114,13 @@ class BillingStatementLine(models.Model):
                     )
                 )
 
+    def _get_claimable_amount(self):
+        """Our figure that a customer compares with his own: what is open, or what was booked."""
+        self.ensure_one()
+        if self.statement_id.kind == "open_item":
+            return self.residual
+        return self.debit - self.credit
+
     def action_open_document(self):
         """Open the document in the ledger that this line was copied from."""
         self.ensure_one()

@@ -107,7 +107,7 @@ class BillingStatementMatchLine(models.Model):
         return {
             "name": f"{labels[self.status]}: {', '.join(numbers) or self.their_rows}"[:200],
             "line_id": first.id,
-            "claimed_amount": first.debit - first.credit + self.difference if first else self.their_amount,
+            "claimed_amount": first._get_claimable_amount() + self.difference if first else self.their_amount,
             "description": self.env._(
                 "The customer's ledger %(file)s, rows %(rows)s: %(theirs)s; our books: %(ours)s. "
                 "Difference %(difference)s (%(reason)s).",

@@ -1,1 +1,1 @@
-from . import test_document, test_ledger, test_security, test_statement, test_statement_run
+from . import test_document, test_ledger, test_portal, test_security, test_statement, test_statement_run
