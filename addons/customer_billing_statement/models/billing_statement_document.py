@@ -304,7 +304,8 @@ class BillingStatement(models.Model):
                 column.width = max(84, self._get_cell_width(max(map(text_width, texts))))
             elif column.name == "number":
                 widths = (text_width(number) for number in set(self.line_ids.mapped("number")) if number)
-                column.width = min(max(MIN_NUMBER_WIDTH, self._get_cell_width(max(widths, default=0))), MAX_NUMBER_WIDTH)
+                width = self._get_cell_width(max(widths, default=0))
+                column.width = min(max(MIN_NUMBER_WIDTH, width), MAX_NUMBER_WIDTH)
             else:
                 column.width = WIDTHS.get(column.name, 0)
         # With very large amounts the table is wider than the page, which is then shrunk a little more.

@@ -447,8 +447,9 @@ class TestArchive(DocumentCommon):
     def test_roles_and_companies(self):
         values = {"date_from": "2026-01-01", "date_to": "2026-12-31"}
         for role in ("sales", "collector"):
+            user = self.new_staff(role, login=f"arc_{role}")
             with self.assertRaises(AccessError):
-                self.env["billing.statement.archive"].with_user(self.new_staff(role, login=f"arc_{role}")).create(values)
+                self.env["billing.statement.archive"].with_user(user).create(values)
         other = self.setup_other_company()["company"]
         auditor = self.new_staff("auditor", login="arc_auditor")
         archive = self.env["billing.statement.archive"].with_user(auditor).create(values)
