@@ -17,6 +17,9 @@ MAX_TRIES = 3
 # In the context of bills that were checked just now; no caller over RPC can pass it.
 CHECKED = object()
 
+# In the context of bills that a run makes, whose values are known to be right; likewise.
+BOOKING = object()
+
 
 class NumberFormats(dict):
     """The formats of the numbers of a batch, in its context; a caller over RPC has no such thing."""
@@ -25,6 +28,15 @@ class NumberFormats(dict):
 class DeliveryError(UserError):
     """A bill cannot be delivered as it is: a person corrects something first."""
 
+
+# What is summed up from the lines, and compared with the limit of the approval.
+TOTAL_FIELDS = frozenset(
+    (
+        "amount_untaxed", "amount_tax", "amount_total", "amount_untaxed_signed",
+        "amount_tax_signed", "amount_total_signed", "amount_untaxed_in_currency_signed",
+        "amount_total_in_currency_signed",
+    )
+)  # fmt: skip
 
 # Who owes what, which a charge fixes: not to be changed on its bill.
 FROZEN_FIELDS = frozenset(("company_id", "currency_id", "move_type", "partner_id"))
@@ -155,13 +167,18 @@ class AccountMove(models.Model):
 
     def _post(self, soft=True):
         """Bills of runs are checked before they are posted, whichever button does it."""
+        self._check_billing_drafts()
+        if len(self) > 1:  # the taxes of a batch at once: core asks for them bill by bill
+            self.line_ids.fetch(["tax_ids", "tax_tag_ids", "tax_line_id"])
+        checked = self.with_context(billing_checked=CHECKED)
+        return super(AccountMove, checked)._post(soft=soft).with_env(self.env)
+
+    def _check_billing_drafts(self):
+        """Ask the checks of those drafts of runs that were not checked just now."""
         if self.env.context.get("billing_checked") is not CHECKED:
             drafts = self.filtered(lambda move: move.billing_run_id and move.state == "draft")
             if drafts:
                 self.env["billing.exception"]._check_moves(drafts)
-        if len(self) > 1:  # the taxes of a batch at once: core asks for them bill by bill
-            self.line_ids.fetch(["tax_ids", "tax_tag_ids", "tax_line_id"])
-        return super()._post(soft=soft)
 
     def write(self, vals):
         """All changes of state come through here, from buttons, jobs and the API."""
@@ -171,10 +188,13 @@ class AccountMove(models.Model):
         if state in ("draft", "posted"):
             self._check_billing_not_void()
         if state == "posted":
+            self._check_billing_drafts()
             self._check_billing_exceptions()
             self._check_billing_approved()
         if FROZEN_FIELDS.intersection(vals):
             self._check_billing_frozen(vals)
+        if TOTAL_FIELDS.intersection(vals):
+            self._check_billing_totals()
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
         if "billing_again" not in self.env.context:
             cancelled._check_billing_not_asked()
@@ -194,7 +214,7 @@ class AccountMove(models.Model):
         """
         return (
             vals == {"is_manually_modified": False}
-            and self.env.context.get("billing_booking")
+            and self.env.context.get("billing_booking") is BOOKING
             and not any(self.mapped("is_manually_modified"))
         )
 
@@ -230,7 +250,7 @@ class AccountMove(models.Model):
 
     def _check_company(self, fnames=None):
         """A run checks the bills that it creates value by value, not bill by bill."""
-        if fnames is None and self.env.context.get("billing_booking"):
+        if fnames is None and self.env.context.get("billing_booking") is BOOKING:
             original = super()._check_company
             check_company_once(self, original.__func__)
         else:
@@ -329,6 +349,18 @@ class AccountMove(models.Model):
                     void.display_name,
                 )
             )
+
+    def _check_billing_totals(self):
+        """Totals follow the lines, also through the API: the approval depends on them."""
+        if bill := self.filtered("billing_run_id")[:1]:
+            raise UserError(
+                self.env._("The totals of %s follow from its lines.", bill.display_name)
+            )
+
+    def _get_billing_authors(self):
+        """Who added lines to these bills by hand: they have their own author."""
+        added = self.invoice_line_ids.filtered(lambda line: not line.sudo().billing_charge_ids)
+        return added.create_uid | added.write_uid
 
     def _check_billing_frozen(self, vals):
         """Customer, currency, company and type of a bill are those of its contracts."""

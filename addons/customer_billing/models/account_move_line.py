@@ -1,12 +1,12 @@
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
 
-from .account_move import check_company_once
+from .account_move import BOOKING, check_company_once
 
 AMOUNT_FIELDS = frozenset(
     (
         "price_unit", "quantity", "discount", "product_id", "balance", "amount_currency",
-        "debit", "credit", "display_type", "move_id",
+        "debit", "credit", "display_type", "move_id", "price_subtotal", "price_total",
         "billing_period_start", "billing_period_end",
     )
 )  # fmt: skip
@@ -31,7 +31,7 @@ class AccountMoveLine(models.Model):
 
     def _check_company(self, fnames=None):
         """A run checks the lines that it creates value by value, not line by line."""
-        if fnames is None and self.env.context.get("billing_booking"):
+        if fnames is None and self.env.context.get("billing_booking") is BOOKING:
             original = super()._check_company
             check_company_once(self, original.__func__)
         else:
@@ -45,7 +45,7 @@ class AccountMoveLine(models.Model):
         What is not filled in here is computed by core.
         """
         filled = []
-        if self.env.context.get("billing_booking"):
+        if self.env.context.get("billing_booking") is BOOKING:
             moves = self.env["account.move"].browse({vals["move_id"] for vals in vals_list})
             shared = {
                 move.id: self._get_billing_shared(move)
@@ -121,7 +121,7 @@ class AccountMoveLine(models.Model):
         """
         return (
             vals.keys() == {"partner_id"}
-            and self.env.context.get("billing_booking")
+            and self.env.context.get("billing_booking") is BOOKING
             and all(line.partner_id.id == vals["partner_id"] for line in self)
         )
 

@@ -397,7 +397,8 @@ class BillingCheck(models.Model):
         """The rate of a foreign currency is old."""
         foreign = moves.filtered(lambda move: move.currency_id != move.company_currency_id)
         found = {}
-        for date, same_day in foreign.grouped("invoice_date").items():
+        today = moves.company_id._get_billing_today()
+        for date, same_day in foreign.grouped(lambda move: move.invoice_date or today).items():
             last_dates = dict(
                 self.env["res.currency.rate"]._read_group(
                     [

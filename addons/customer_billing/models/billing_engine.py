@@ -9,6 +9,7 @@ from odoo.tools import SQL, format_date, get_lang
 from odoo.tools.lru import LRU
 
 from ..tools import charging, money, trace
+from .account_move import BOOKING
 
 DAY = timedelta(days=1)
 
@@ -719,7 +720,7 @@ class BillingEngine(models.AbstractModel):
             .sudo()  # protected fields
             .with_company(run.company_id)
             .with_context(
-                billing_booking=True,
+                billing_booking=BOOKING,
                 mail_create_nolog=True,
                 skip_is_manually_modified=True,
                 tracking_disable=True,

@@ -316,7 +316,8 @@ class BillingException(models.Model):
                 )
             )
         run_sudo = self.run_id.sudo()
-        if self.env.user in run_sudo.preparer_ids | run_sudo.create_uid:
+        authors = self.move_id.sudo()._get_billing_authors()
+        if self.env.user in run_sudo.preparer_ids | run_sudo.create_uid | authors:
             raise UserError(
                 self.env._(
                     "You prepared run %s. Its exceptions are waived by somebody else. (Settings › "

@@ -7,6 +7,8 @@ from odoo.exceptions import ConcurrencyError, UserError
 from odoo.tools import format_date
 from odoo.tools.urls import urljoin
 
+from odoo.addons.base.models.ir_qweb_fields import nl2br
+
 _logger = logging.getLogger(__name__)
 
 MAX_TRIES = 3  # to send a letter
@@ -25,6 +27,7 @@ class BillingPriceNotice(models.Model):
             "revision_id", "partner_id", "state", "date", "error", "tries", "is_acknowledged",
             "date_acknowledged", "acknowledged_by", "acknowledged_how", "acknowledged_ip",
             "is_objected", "date_objected", "objection", "objected_by", "line_ids",
+            "company_id", "date_effective",
         )
     )  # fmt: skip
 
@@ -253,6 +256,8 @@ class BillingPriceNotice(models.Model):
         """Log an objection or a question, and give it to who answers. Callers check access."""
         self.ensure_one()
         notice_sudo = self.sudo()  # protected fields, and an activity for staff
+        if text in (notice_sudo.objection or "").split("\n\n"):  # clicked twice
+            return
         notice_sudo.write(
             {
                 "is_objected": True,
@@ -264,7 +269,7 @@ class BillingPriceNotice(models.Model):
         notice_sudo._message_log(
             body=self.env._("%(name)s (%(ip)s) objects or asks: %(text)s", name=name, ip=ip, text=text)
         )
-        notice_sudo._schedule(self.env._("Answer: the customer objects to new prices, or asks"), text)
+        notice_sudo._schedule(self.env._("Answer: the customer objects to new prices, or asks"), nl2br(text))
 
     def _is_open(self):
         """Whether the customer can still answer."""

@@ -8,6 +8,7 @@ from odoo.exceptions import ConcurrencyError, UserError
 from odoo.tools import format_date
 
 from ..tools import charging, money, pricing, revision
+from .billing_price_notice import GIVEN
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class BillingPriceRevisionLine(models.Model):
         (
             "revision_id", "contract_line_id", "price_id", "price_unit", "date", "yearly_amount",
             "is_scaled", "is_negotiated", "outcome", "notice_id", "new_line_id", "new_price_id",
+            "company_id", "contract_id", "partner_id", "product_id", "plan_id", "currency_id",
+            "change_percent", "yearly_effect", "yearly_effect_company",
         )
     )  # fmt: skip
 
@@ -272,8 +275,14 @@ class BillingPriceRevisionLine(models.Model):
         return True
 
     def action_include(self):
-        """Revise excluded lines after all."""
+        """Revise excluded lines after all, by the rule as it is now."""
+        excluded = self.filtered(lambda line: line.outcome == "excluded")
         self._change("excluded", "proposed", False)
+        computed = excluded.filtered(lambda line: not line.is_negotiated)
+        for record, lines in computed.grouped("revision_id").items():
+            line_by_id = {line.contract_line_id.id: line for line in lines}
+            for vals in self._prepare_lines(record, lines.contract_line_id):
+                line_by_id[vals["contract_line_id"]].sudo().write(vals)  # protected fields
         return True
 
     def _change(self, before, after, reason):
@@ -300,8 +309,8 @@ class BillingPriceRevisionLine(models.Model):
         for record in self.revision_id:
             record._check_state("notified")
             record._check_not_begun()
-        self.filtered(lambda line: line.outcome in ("proposed", "failed"))._withdraw(reason)
-        applied = self.filtered(lambda line: line.outcome == "applied")
+        applied = self.filtered("new_line_id")  # also what could not be taken back before
+        (self - applied).filtered(lambda line: line.outcome in ("proposed", "failed"))._withdraw(reason)
         for lines in applied.grouped("contract_id").values():
             lines._take_back_from_contract(reason, "withdrawn")
         return True
@@ -378,6 +387,8 @@ class BillingPriceRevisionLine(models.Model):
         for line in self:
             if reason := line._get_change_since():
                 raise UserError(reason)
+            if line.notice_id.state not in GIVEN:  # it came back since
+                raise UserError(self.env._("The customer was not told: send the letter first."))
             current = line._get_current_line()
             by_current[current] = line
             change = {"line_id": current.id, "price_unit": line.new_price_unit}

@@ -798,11 +798,8 @@ class BillingRun(models.Model):
                     limit=self.company_currency_id.format(self.company_id.billing_approval_amount),
                 )
             )
-        # What was added to the bills by hand has its own author.
-        added = moves.invoice_line_ids.filtered(lambda line: not line.sudo().billing_charge_ids)
-        if self.env.user in (
-            self.sudo().preparer_ids | self.create_uid | added.create_uid | added.write_uid
-        ):
+        preparers = self.sudo().preparer_ids | self.create_uid | moves._get_billing_authors()
+        if self.env.user in preparers:
             raise UserError(
                 self.env._(
                     "You prepared this run. Bills above %(limit)s or with open exceptions must "

@@ -8,6 +8,7 @@ from odoo.exceptions import UserError
 from odoo.tools import mute_logger
 
 MAX_ROWS = 10_000
+FIRST_YEAR, LAST_YEAR = 1900, 2999
 COLUMNS = frozenset(
     ("contract", "contract_id", "line_id", "meter", "timestamp", "quantity", "external_id", "key")
 )
@@ -51,7 +52,7 @@ class BillingUsage(models.Model):
         self.check_access("create")
         if not isinstance(rows, list) or len(rows) > MAX_ROWS:
             raise UserError(self.env._("Send a list of at most %s rows at a time.", MAX_ROWS))
-        rows = [row if isinstance(row, dict) else {} for row in rows]
+        rows = [self._clean_row(row) if isinstance(row, dict) else {} for row in rows]
         lookup = self._get_batch_lookup(rows)
         results, new = [], []
         for number, row in enumerate(rows, start=1):
@@ -71,6 +72,14 @@ class BillingUsage(models.Model):
                 result.update(status="error", column="contract", message=str(error))
         self._create_batch(new)
         return results
+
+    @api.model
+    def _clean_row(self, row):
+        """A row without what no text of the database can hold."""
+        return {
+            column: value.replace("\x00", "") if isinstance(value, str) else value
+            for column, value in row.items()
+        }
 
     @api.model
     def _create_batch(self, new):
@@ -180,14 +189,16 @@ class BillingUsage(models.Model):
     def _get_batch_target(self, row, lookup):
         """The contract that a row names, and its line when the row names one."""
         if row.get("line_id"):
-            line = lookup["lines"].get(row["line_id"])
+            number = row["line_id"]
+            line = lookup["lines"].get(number) if isinstance(number, int) else None
             if not line:
                 raise RowError(
                     "line_id", self.env._("There is no contract line %s.", row["line_id"])
                 )
             return line.contract_id, line
         if row.get("contract_id"):
-            contract = lookup["contracts"].get(row["contract_id"])
+            number = row["contract_id"]
+            contract = lookup["contracts"].get(number) if isinstance(number, int) else None
         else:
             contract = lookup["names"].get(str(row.get("contract") or "").strip())
         if not contract:
@@ -205,7 +216,11 @@ class BillingUsage(models.Model):
         """A UTC time without zone from ISO 8601; without an offset it is UTC."""
         try:
             timestamp = datetime.fromisoformat(str(value).strip())
-        except ValueError:
+            if timestamp.tzinfo:
+                timestamp = timestamp.astimezone(UTC).replace(tzinfo=None)
+            if not FIRST_YEAR <= timestamp.year <= LAST_YEAR:  # days in other zones must be days
+                raise ValueError(value)
+        except (ValueError, OverflowError):
             raise RowError(
                 "timestamp",
                 self.env._(
@@ -214,15 +229,13 @@ class BillingUsage(models.Model):
                     value or "",
                 ),
             )
-        if timestamp.tzinfo:
-            timestamp = timestamp.astimezone(UTC).replace(tzinfo=None)
         return timestamp.replace(microsecond=0)
 
     @api.model
     def _parse_quantity(self, value):
         try:
             quantity = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             quantity = math.nan
         if not math.isfinite(quantity):
             raise RowError("quantity", self.env._("“%s” is not a number: write 12.5.", value))

@@ -111,7 +111,7 @@ class IrActionsReport(models.Model):
         command = super()._build_wkhtmltopdf_args(*args, **kwargs)
         delay = self.env.context.get("billing_script_delay")
         # sudo: a technical setting; a delay that somebody has set is respected
-        if delay and not self.env["ir.config_parameter"].sudo().get_param("report.print_delay"):
+        if delay == INVOICE_SCRIPT_DELAY and not self.env["ir.config_parameter"].sudo().get_param("report.print_delay"):
             command[command.index("--javascript-delay") + 1] = delay
         return command
 

@@ -1,5 +1,6 @@
 from . import (
     test_amendment,
+    test_bypass,
     test_contract,
     test_correction,
     test_credit,
