@@ -103,7 +103,7 @@ def wrap(text: str, width: float) -> list[str]:
     lines = []
     for paragraph in text.split("\n"):
         line, room = "", width
-        for word in paragraph.split():
+        for word in filter(None, paragraph.split(" ")):  # not at spaces that do not break
             needed = text_width(word)
             if line and needed + NARROW <= room:
                 line, room = f"{line} {word}", room - needed - NARROW
