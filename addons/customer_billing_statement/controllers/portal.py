@@ -259,13 +259,16 @@ class StatementPortal(PortalAccount):
         }
 
     def _get_open_bills_url(self, moves):
-        """Where these bills are paid: all at once where Odoo's page is about just these, else
-        where the bills say. Override for other ways to pay."""
-        if len(moves) > 1 and "account_payment" in request.env["ir.module.module"]._installed():
+        """Where these bills are paid: where the bills say; several that have no common page on
+        Odoo's page of overdue bills if that is about just these, else one by one from the list."""
+        url = moves._get_payment_url()
+        if len(moves) == 1 or url != moves[0]._get_billing_url():
+            return url
+        if "account_payment" in request.env["ir.module.module"]._installed():
             overdue = moves.search(self._get_overdue_invoices_domain())
             if set(overdue.ids) == set(moves.ids):
                 return "/my/invoices/overdue"
-        return moves._get_payment_url()
+        return "/my/invoices?sortby=duedate&filterby=invoices"
 
     # Files
 
@@ -359,6 +362,8 @@ class StatementPortal(PortalAccount):
         values = self._statement_get_page_view_values(statement_sudo, access_token, self._to_int(page))
         values.update(
             {
+                "prev_record": None,
+                "next_record": None,
                 "page_name": "statement_dispute",
                 "form": form,
                 "errors": errors,

@@ -186,6 +186,14 @@ class TestStatementPages(StatementPortalCommon):
 
     def test_pay_link_is_for_members(self):
         self.assertIn("One bill is open now", self.get(self.url).text)
+        self.assertIn(f"/my/invoices/{self.invoiced.id}?access_token", self.get(self.url).text)
+        late = self.invoice("2026-02-01", 10.0)
+        text = self.get(self.url).text
+        self.assertIn("2 bills are open now", text.replace("<t>", "").replace("</t>", ""))
+        overdue = "account_payment" in self.env["ir.module.module"]._installed()
+        self.assertIn("/my/invoices/overdue" if overdue else "/my/invoices?sortby", text)
+        self.assertIn("/my/invoices?sortby", self.get(self.url, "portal_colleague").text)
+        self.pay("2026-02-05", 10.0, invoices=late)
         self.pay("2026-01-25", 1194.5, invoices=self.invoiced)
         self.assertNotIn("open now", self.get(self.url).text)
 
@@ -341,7 +349,7 @@ class TestStatementDispute(StatementPortalCommon):
     def test_without_script_what_was_typed_stays(self):
         answer = self.dispute(self.line_form("12.345"), description="Our words", json=False)
         self.assertEqual(answer.status_code, 200)
-        for expected in ('value="12.345"', "Our words", "Enter an amount such as", "choose your files again"):
+        for expected in ('value="12.345"', "Our words", "Enter an amount such as", "choose your files again", "<textarea"):
             self.assertIn(expected, answer.text)
         self.assertFalse(self.doc.dispute_ids)
         answer = self.dispute(self.line_form("12.34"), json=False)
