@@ -139,11 +139,12 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
-    def _get_movements(self, company, date_from, date_to, partner_ids=None, currency_ids=None):
+    def _get_movements(self, company, date_from, date_to, partner_ids=None, currency_ids=None, residual=False):
         """Return what changed the accounts of customers from one day to another, in order of date.
 
         Closing = opening + Σ amount, for each customer and currency. Parameters as for ``_get_open_items``.
 
+        :param bool residual: also say what of each item was open at the end, as ``residual`` (not of matches)
         :return: list of dicts: ``move_line_id, move_id, partner_id, contact_id, company_id, currency_id, date,
             invoice_date, date_maturity, kind, number, ref, amount, balance``. Beside the kinds of items there are
             ``conversion``, a match of items in two currencies (one row in each of them), and ``transfer``, a match
@@ -153,7 +154,8 @@ class BillingReceivable(models.AbstractModel):
         :raises AccessError: when the user may not read journal items, or not those of the company
         """
         scope = self._get_scope(company, partner_ids, currency_ids)
-        rows = self._fetch(LINE, self._select_lines(scope, date_from, date_to, LINE))
+        columns = {**LINE, "residual": RESIDUAL} if residual else LINE
+        rows = self._fetch(columns, self._select_lines(scope, date_from, date_to, columns))
         rows += self._get_conversions(scope, date_from, date_to)
         rows.sort(key=lambda row: (row["date"], row["move_id"], row["move_line_id"], row.get("partial_id", 0)))
         return rows
@@ -497,11 +499,12 @@ class BillingReceivable(models.AbstractModel):
     def _select_lines(self, scope, date_from, date_to, columns):
         """The documents dated in a span; what only changes company currency is nothing to the customer."""
         return SQL(
-            """%s SELECT %s FROM %s WHERE %s AND account_move_line.date BETWEEN %s AND %s
+            """%s SELECT %s FROM %s %s WHERE %s AND account_move_line.date BETWEEN %s AND %s
                   AND (account_move_line.amount_currency <> 0 OR move.move_type <> 'entry') AND NOT %s""",
-            self._with(scope),
+            self._with_residuals(scope, date_to) if "residual" in columns else self._with(scope),
             self._columns(columns),
             scope["query"].from_clause,
+            SQL("LEFT JOIN late ON late.line_id = account_move_line.id" if "residual" in columns else ""),
             scope["query"].where_clause,
             date_from,
             date_to,

@@ -14,6 +14,7 @@ PLAIN_MARGIN = 12
 PLAIN_SHRINKING = 1.25
 # Milliseconds that wkhtmltopdf waits for scripts after a page is loaded; invoices have none.
 INVOICE_SCRIPT_DELAY = "50"
+NO_SCRIPT_DELAY = "1"  # of a document without scripts
 
 # The unpatched Qt draws fonts of the web as outlines: nobody could search or copy the text. And it
 # takes Chinese characters from the first font that has them, so the right one must be named.
@@ -111,7 +112,8 @@ class IrActionsReport(models.Model):
         command = super()._build_wkhtmltopdf_args(*args, **kwargs)
         delay = self.env.context.get("billing_script_delay")
         # sudo: a technical setting; a delay that somebody has set is respected
-        if delay == INVOICE_SCRIPT_DELAY and not self.env["ir.config_parameter"].sudo().get_param("report.print_delay"):
+        known = delay in (INVOICE_SCRIPT_DELAY, NO_SCRIPT_DELAY)
+        if known and not self.env["ir.config_parameter"].sudo().get_param("report.print_delay"):
             command[command.index("--javascript-delay") + 1] = delay
         return command
 

@@ -10,7 +10,7 @@ from odoo import fields, models
 from odoo.exceptions import UserError
 from odoo.tools import format_date, formatLang, html2plaintext
 
-from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS
+from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS, NO_SCRIPT_DELAY
 from odoo.addons.customer_billing.tools.qr import qr_data_uri
 
 from ..tools.pages import Block, Row, paginate, shorten, text_width, wrap
@@ -185,7 +185,7 @@ class BillingStatement(models.Model):
         return statement._convert_to_pdf(statement._render_html())
 
     def _convert_to_pdf(self, html):
-        report = self.env["ir.actions.report"].with_context(billing_script_delay="1")
+        report = self.env["ir.actions.report"].with_context(billing_script_delay=NO_SCRIPT_DELAY)
         if report.get_wkhtmltopdf_state() == "install":
             raise UserError(self.env._("No PDF can be made: install wkhtmltopdf on the server."))
         return report._run_wkhtmltopdf(

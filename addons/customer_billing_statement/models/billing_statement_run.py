@@ -461,10 +461,10 @@ class BillingStatementRun(models.Model):
             start = starts.get((line.partner_id.id, line.currency_id.id), self.date_from)
             by_start.setdefault(start, lines.browse())
             by_start[start] |= line
-        accounts = {}
+        accounts, kinds = {}, set(self._get_kinds(lines.partner_id).values())
         for start, same in by_start.items():
             found = self.env["billing.statement"]._read_period(
-                self.company_id, start, self.date_to, same.partner_id.ids
+                self.company_id, start, self.date_to, same.partner_id.ids, kinds
             )
             for line in same:
                 accounts[line] = found[line.partner_id.id, line.currency_id.id]

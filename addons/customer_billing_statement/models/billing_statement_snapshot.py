@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 
 @dataclass
 class Account:
-    """What the ledger says about one customer and currency."""
+    """What the ledger says about one customer and currency; ``items`` for statements of open items only."""
 
     balance_open: float = 0.0
     closing: dict = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Account:
 
     def is_empty(self):
         """Whether nothing moved and nothing is open."""
-        return not (self.movements or self.items or self.balance_open)
+        return not (self.movements or self.closing.get("open_count") or self.balance_open)
 
 
 class BillingStatement(models.Model):
@@ -42,14 +42,15 @@ class BillingStatement(models.Model):
         for (company, date_from, date_to), same in self.grouped(
             lambda s: (s.company_id, s.date_from, s.date_to)
         ).items():
-            found = self._read_period(company, date_from, date_to, same.partner_id.ids)
+            kinds = set(same.mapped("kind"))
+            found = self._read_period(company, date_from, date_to, same.partner_id.ids, kinds)
             for statement in same:
                 key = (statement.partner_id.id, statement.currency_id.id)
                 accounts[statement] = found.get(key) or Account()
         return accounts
 
-    def _read_period(self, company, date_from, date_to, partner_ids):
-        """What the ledger says about customers: {(partner id, currency id): Account}."""
+    def _read_period(self, company, date_from, date_to, partner_ids, kinds):
+        """What statements of these ``kinds`` need of the ledger: {(partner id, currency id): Account}."""
         # sudo: what a statement says does not depend on who asks
         receivable = self.env["billing.receivable"].sudo()
         bounds, basis = self._get_ageing(company)
@@ -62,10 +63,11 @@ class BillingStatement(models.Model):
             company, date_to, partner_ids, basis=basis, bounds=bounds
         ).items():
             accounts[key].closing = values
-        for row in receivable._get_movements(company, date_from, date_to, partner_ids):
+        for row in receivable._get_movements(company, date_from, date_to, partner_ids, residual=True):
             accounts[row["partner_id"], row["currency_id"]].movements.append(row)
-        for row in receivable._get_open_items(company, date_to, partner_ids):
-            accounts[row["partner_id"], row["currency_id"]].items.append(row)
+        if "open_item" in kinds:
+            for row in receivable._get_open_items(company, date_to, partner_ids):
+                accounts[row["partner_id"], row["currency_id"]].items.append(row)
         return accounts
 
     def _get_ageing(self, company):
@@ -172,7 +174,6 @@ class BillingStatement(models.Model):
         :param contracts: {move id: contracts}
         """
         self.ensure_one()
-        open_items = {row["move_line_id"]: row for row in account.items}
         if self.kind == "open_item":
             rows, balance = account.items, 0.0
         else:
@@ -180,7 +181,7 @@ class BillingStatement(models.Model):
         round_amount = self.currency_id.round
         vals_list = []
         for sequence, row in enumerate(rows, start=1):
-            vals = self._prepare_line(row, open_items.get(row["move_line_id"]))
+            vals = self._prepare_line(row)
             step = vals["residual"] if self.kind == "open_item" else row["amount"]
             balance = round_amount(balance + step)
             vals.update(sequence=sequence, balance=balance)
@@ -190,11 +191,10 @@ class BillingStatement(models.Model):
             vals_list.append(vals)
         return vals_list
 
-    def _prepare_line(self, row, item):
+    def _prepare_line(self, row):
         """The values of one line.
 
-        :param row: of ``billing.receivable``
-        :param item: the open item of the same entry at the end of the period, or None
+        :param row: of ``billing.receivable``, with what was open of it at the end of the period
         """
         matched = "partial_id" in row
         vals = {
@@ -213,9 +213,9 @@ class BillingStatement(models.Model):
             vals["counterpart"] = self._describe_counterpart(row)
             return vals
         vals["date_maturity"] = row["date_maturity"] if row["kind"] in ("invoice", "entry") else False
-        if self.kind == "balance_forward" or not item:
+        residual = row["residual"]
+        if self.kind == "balance_forward" or not residual:
             return vals
-        residual = item["residual"]
         since = row["date_maturity"]
         days = (self.date_to - since).days
         aged = row["invoice_date"] or row["date"] if self.ageing_basis == "invoice" else since
