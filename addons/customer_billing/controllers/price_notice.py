@@ -33,6 +33,7 @@ class PriceNoticePortal(CustomerPortal):
                 "changes": notice_sudo._get_changes(),
                 "why": notice_sudo._get_why(),
                 "is_open": notice_sudo._is_open(),
+                "is_staff": request.env.user._is_internal(),
                 "taxed_prices": notice_sudo.company_id.account_price_include == "tax_included",
                 "access_token": access_token,
                 "message": message if message in MESSAGES else None,
@@ -75,7 +76,8 @@ class PriceNoticePortal(CustomerPortal):
         user = request.env.user
         who = (name or "").strip()[:MAX_NAME] if user._is_public() else user.name
         message = "empty"
-        if who and notice_sudo._is_open():
+        # Staff note an answer on the letter itself, as far as their rights go.
+        if who and notice_sudo._is_open() and not user._is_internal():
             message = answer(notice_sudo, who)
         url = notice_sudo.get_portal_url(query_string=f"&message={message}") if access_token else (
             f"{notice_sudo.access_url}?message={message}")  # fmt: skip

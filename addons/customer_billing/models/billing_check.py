@@ -24,6 +24,7 @@ class BillingCheck(models.Model):
 
     _name = "billing.check"
     _description = "Billing Check"
+    _inherit = ["mail.thread"]  # who switched it off, or raised its limit, is on record
     _order = "sequence, id"
 
     name = fields.Char(required=True, translate=True)
@@ -40,21 +41,23 @@ class BillingCheck(models.Model):
         [("off", "Off"), ("warning", "Warning"), ("blocking", "Blocking")],
         default="warning",
         required=True,
+        tracking=True,
         help="Off: not asked. Warning: a second person approves the bill, where approval is "
         "switched on. Blocking: the bill is held until the exception is solved or waived.",
     )
-    parameter = fields.Float(string="Value", digits=(16, 2))
+    parameter = fields.Float(string="Value", digits=(16, 2), tracking=True)
     parameter_label = fields.Char(string="Meaning of the Value", translate=True, readonly=True)
-    count = fields.Integer(string="Count")
+    count = fields.Integer(string="Count", tracking=True)
     count_label = fields.Char(string="Meaning of the Number", translate=True, readonly=True)
     due_days = fields.Integer(
         string="Days to Solve", default=3, help="From the day the exception is found."
     )
     company_id = fields.Many2one(
         "res.company",
+        tracking=True,
         help="Empty: for all companies. A check of a company takes the place of the one for all.",
     )
-    active = fields.Boolean(default=True)
+    active = fields.Boolean(default=True, tracking=True)
 
     _code_unique = models.UniqueIndex(
         "(code, COALESCE(company_id, 0))",

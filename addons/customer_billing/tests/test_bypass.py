@@ -6,12 +6,14 @@ from odoo import Command
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
+from odoo.addons.mail.tests.common import MailCase
+
 from .common import BillingCommon
 from .test_price_revision import RevisionCommon
 
 
 @tagged("post_install", "-at_install")
-class TestBypass(BillingCommon):
+class TestBypass(BillingCommon, MailCase):
     """Each call is one that the API takes from a billing officer."""
 
     @classmethod
@@ -44,6 +46,15 @@ class TestBypass(BillingCommon):
         with self.assertRaises(UserError), self.env.cr.savepoint():
             bill.with_user(self.officer).write({"state": "posted"})
         self.assertEqual(bill.state, "draft")
+
+    def test_invariant_18_switching_a_check_off_is_on_record(self):
+        check = self.env["billing.check"].search([("code", "=", "deviation")])
+        check = check.with_user(self.manager).with_context(tracking_disable=False, mail_notrack=False)
+        check.write({"severity": "off", "parameter": 1000.0})
+        self.flush_tracking()
+        values = check.message_ids.sudo().tracking_value_ids
+        self.assertEqual(set(values.field_id.mapped("name")), {"severity", "parameter"})
+        self.assertEqual(values.create_uid, self.manager)
 
     def test_context_of_a_run_does_not_book_wrong_residuals(self):
         account = self.env["account.account"].create(

@@ -99,6 +99,19 @@ class TestPriceNotice(RevisionCommon, HttpCase):
         with self.assertRaises(AccessError):
             self.notice.with_user(self.user).write({"is_acknowledged": True})
 
+    def test_invariant_16_staff_who_may_only_read_do_not_answer(self):
+        for group in ("auditor", "officer"):
+            login = f"price_{group}_web"
+            self.new_staff(group, login=login).password = login
+            for token in ("", self.notice.access_token):
+                page = self.get(f"{self.url}?access_token={token}", login)
+                self.assertIn("103.00", page.text)
+                self.assertNotIn("I have read this</button>", page.text)
+                self.assertNotIn("not open for answers", page.text)
+                self.post("acknowledge", login, access_token=token)
+                self.post("object", login, access_token=token, text="No")
+        self.assertFalse(self.notice.is_acknowledged or self.notice.is_objected)
+
     def test_letters_that_were_not_sent_are_not_shown(self):
         self.notice.sudo().state = "failed"
         for login in ("price_one", None):
