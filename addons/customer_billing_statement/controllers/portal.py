@@ -2,6 +2,7 @@ from odoo import http
 from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.fields import Domain
 from odoo.http import content_disposition, request
+from odoo.tools import format_date
 
 from odoo.addons.account.controllers.portal import PortalAccount
 from odoo.addons.portal.controllers.portal import pager as portal_pager
@@ -10,6 +11,7 @@ from ..models.billing_statement_answer import PORTAL_STATES
 from ..tools.answer import FILE_TYPES, MAX_FILE_BYTES, MAX_FILES
 
 LINES_PER_PAGE = 100
+SHOWN_PROBLEMS = 50
 MEGABYTE = 1024 * 1024
 MAX_LEDGER_BYTES = 10 * MEGABYTE
 TYPES = {
@@ -157,6 +159,15 @@ class StatementPortal(PortalAccount):
             "changes": statement_sudo._describe_changes(statement_sudo.changes or []),
             "disputes": disputes,
             "files": statement_sudo._get_objection_files(),
+            "texts": self._get_statement_texts(statement_sudo),
+            "figures": {
+                dispute.id: request.env._(
+                    "our figure %(ours)s, yours %(theirs)s",
+                    ours=dispute.currency_id.format(dispute.our_amount),
+                    theirs=dispute.currency_id.format(dispute.claimed_amount),
+                )
+                for dispute in disputes
+            },
             "payment": answers and is_member and self._get_statement_payment(statement_sudo),
             "successor": statement_sudo.superseded_by_id,
             "successor_shown": is_member and statement_sudo.superseded_by_id.state in PORTAL_STATES,
@@ -170,6 +181,34 @@ class StatementPortal(PortalAccount):
         if request.env.user.share and not access_token:
             values["token"] = statement_sudo._portal_ensure_token()  # to post messages
         return values
+
+    def _get_statement_texts(self, statement):
+        """Sentences with amounts, dates and names: {name: text}."""
+        env, money = request.env, statement.currency_id.format
+        date, balance = format_date(env, statement.date_to), money(statement.balance_close)
+        successor = statement.superseded_by_id.name or ""
+        return {
+            "request": env._(
+                "Does your account with us come to %(balance)s on %(date)s? If so, confirm it. If not, "
+                "report what differs.",
+                balance=balance,
+                date=date,
+            ),
+            "answer_by": env._("Please answer by %s.", format_date(env, statement.date_due)),
+            "sign": env._(
+                "By signing you confirm for %(customer)s that the balance on %(date)s is %(balance)s. "
+                "Your name, signature, the time and your IP address are recorded.",
+                customer=statement.partner_id.name,
+                date=date,
+                balance=balance,
+            ),
+            "unallocated": env._(
+                "Of this, %s were paid or credited and are not matched to a bill yet.",
+                money(statement.amount_unallocated),
+            ),
+            "changed": env._("What changed since %s", statement.supersedes_id.name or ""),
+            "successor": env._("Statement %s has taken its place; we have sent it to you.", successor),
+        }
 
     def _is_member(self, statement):
         """Whether the visitor reads the statement by his own rights: a link with a token opens it
@@ -233,8 +272,7 @@ class StatementPortal(PortalAccount):
     # Pay
 
     def _get_statement_payment(self, statement):
-        """Where the visitor pays what is open now: a dict with ``url``, ``amount`` and ``count``
-        of bills, or None when nothing is open or there is no address."""
+        """Where the visitor pays what is open now: a dict with ``url`` and ``text``, or None when nothing is open or there is no address."""
         moves = request.env["account.move"]
         if not moves.has_access("read"):
             return None
@@ -252,11 +290,13 @@ class StatementPortal(PortalAccount):
         url = open_moves and self._get_open_bills_url(open_moves)
         if not url:
             return None
-        return {
-            "url": url,
-            "amount": sum(open_moves.mapped("amount_residual")),
-            "count": len(open_moves),
-        }
+        count, amount = len(open_moves), sum(open_moves.mapped("amount_residual"))
+        amount = statement.currency_id.format(amount)
+        if count == 1:
+            text = request.env._("One bill is open now: %s", amount)
+        else:
+            text = request.env._("%(count)s bills are open now: %(amount)s", count=count, amount=amount)
+        return {"url": url, "text": text}
 
     def _get_open_bills_url(self, moves):
         """Where these bills are paid: where the bills say; several that have no common page on
@@ -362,15 +402,18 @@ class StatementPortal(PortalAccount):
         values = self._statement_get_page_view_values(statement_sudo, access_token, self._to_int(page))
         values.update(
             {
-                "prev_record": None,
+                "prev_record": None,  # of statements, not of forms
                 "next_record": None,
                 "page_name": "statement_dispute",
                 "form": form,
                 "errors": errors,
                 "reasons": request.env["billing.dispute"]._fields["reason"]._description_selection(request.env),
                 "file_types": ",".join(f".{name}" for name in FILE_TYPES),
-                "max_files": MAX_FILES,
-                "max_megabytes": MAX_FILE_BYTES // MEGABYTE,
+                "files_help": request.env._(
+                    "At most %(count)s files of %(size)s MB: PDF, pictures, text, spreadsheets, e-mails.",
+                    count=MAX_FILES,
+                    size=MAX_FILE_BYTES // MEGABYTE,
+                ),
             }
         )
         return request.render("customer_billing_statement.portal_statement_dispute", values)
@@ -395,6 +438,8 @@ class StatementPortal(PortalAccount):
             values.update(self._take_ledger(statement_sudo))
         values.update(
             {
+                "texts": self._get_ledger_texts(statement_sudo, values["ledger"], len(values["problems"])),
+                "shown_problems": SHOWN_PROBLEMS,
                 "page_name": "statement_ledger",
                 "statement": statement_sudo,
                 "res_company": statement_sudo.company_id,
@@ -402,6 +447,34 @@ class StatementPortal(PortalAccount):
             }
         )
         return request.render("customer_billing_statement.portal_statement_ledger", values)
+
+    def _get_ledger_texts(self, statement, ledger, problem_count):
+        """Sentences with names and numbers: {name: text}."""
+        env = request.env
+        if not ledger:
+            text = env._(
+                "Send the account that you keep of us, for %(first)s – %(last)s, as your accounting "
+                "program exports it. We compare it line by line with statement %(statement)s.",
+                first=format_date(env, statement.date_from),
+                last=format_date(env, statement.date_to),
+                statement=statement.name,
+            )
+            return {"intro": text}
+        return {
+            "read": env._(
+                "We have read %(count)s entries of %(file)s and compare them with statement "
+                "%(statement)s. We write to you about what differs.",
+                count=ledger.row_count,
+                file=ledger.file_name,
+                statement=statement.name,
+            ),
+            "problems": env._(
+                "We have received %s, but could not read all of it. You can correct the file and send "
+                "it again, or leave it to us: we look at it.",
+                ledger.file_name,
+            ),
+            "more": env._("and %s more", problem_count - SHOWN_PROBLEMS),
+        }
 
     def _take_ledger(self, statement):
         """Take the uploaded ledger: a dict with ``ledger`` and ``problems``, or ``error``."""
