@@ -56,11 +56,16 @@ class StatementPortal(PortalAccount):
         }
 
     def _get_statement_searchbar_filters(self):
+        labels = {
+            "all": request.env._("All"),
+            "answer": request.env._("To answer"),
+            "confirmed": request.env._("Confirmed"),
+            "disputed": request.env._("With objections"),
+        }
+        states = {"answer": "sent", "confirmed": "confirmed", "disputed": "disputed"}
         return {
-            "all": {"label": request.env._("All"), "domain": []},
-            "answer": {"label": request.env._("To answer"), "domain": [("state", "=", "sent")]},
-            "confirmed": {"label": request.env._("Confirmed"), "domain": [("state", "=", "confirmed")]},
-            "disputed": {"label": request.env._("With objections"), "domain": [("state", "=", "disputed")]},
+            name: {"label": label, "domain": [("state", "=", states[name])] if name in states else []}
+            for name, label in labels.items()
         }
 
     @http.route(
