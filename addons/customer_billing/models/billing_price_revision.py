@@ -1,18 +1,12 @@
-import logging
 from datetime import timedelta
 
-from psycopg2 import OperationalError
-
 from odoo import Command, api, fields, models
-from odoo.exceptions import ConcurrencyError, UserError, ValidationError
-from odoo.tools import format_date, split_every
+from odoo.exceptions import UserError, ValidationError
+from odoo.tools import format_date
 
 from ..tools import money, revision
 
-_logger = logging.getLogger(__name__)
-
 CHUNK_SIZE = 200  # contract lines computed, told or amended together
-INLINE_LIMIT = 500  # contract lines that a person's click handles in its own transaction
 
 RULE_FIELDS = frozenset(
     (
@@ -33,12 +27,15 @@ class BillingPriceRevision(models.Model):
 
     _name = "billing.price.revision"
     _description = "Price Revision"
-    _inherit = ["billing.protected.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = [
+        "billing.protected.mixin", "billing.job.mixin", "mail.thread", "mail.activity.mixin"
+    ]  # fmt: skip
     _order = "date desc, id desc"
     _check_company_auto = True
     _billing_protected = frozenset(
         ("state", "job", "preparer_ids", "notified_by_id", "date_notified", "line_ids", "notice_ids")
     )
+    _job_cron = "customer_billing.ir_cron_price_revisions"
 
     name = fields.Char(string="Title", required=True, tracking=True, help="For you; customers do not see it.")
     company_id = fields.Many2one(
@@ -267,25 +264,6 @@ class BillingPriceRevision(models.Model):
         """Remember who worked on the new prices: none of them releases them."""
         self.sudo().preparer_ids = [Command.link(self.env.uid)]  # protected field
 
-    def _check_state(self, *states):
-        """Raise when the revision is not in one of ``states``, or the user may not work on it."""
-        self.ensure_one()
-        self.check_access("write")
-        if self.job or not self.try_lock_for_update(allow_referencing=True):
-            raise UserError(
-                self.env._("The background job is at work on %s. Wait until it is done.", self.name)
-            )
-        labels = dict(self._fields["state"]._description_selection(self.env))
-        if self.state not in states:
-            raise UserError(
-                self.env._(
-                    "%(revision)s is in state “%(state)s”; this step is for %(expected)s.",
-                    revision=self.name,
-                    state=labels[self.state],
-                    expected=", ".join(f"“{labels[state]}”" for state in states),
-                )
-            )
-
     # Compute
 
     def _get_rule(self):
@@ -368,10 +346,7 @@ class BillingPriceRevision(models.Model):
             ).sudo().unlink()  # engine-owned records
             for line_sudo in record.line_ids.sudo():  # by hand: protected field
                 line_sudo.date = line_sudo.contract_line_id._get_amendment_date(record.date)
-            if len(found) > INLINE_LIMIT:
-                record.sudo().job = "compute"  # protected field
-                record._trigger_job()
-            else:
+            if not record._hand_over("compute", len(found)):
                 record._compute_lines(record._get_contract_lines_left())
         return True
 
@@ -410,7 +385,7 @@ class BillingPriceRevision(models.Model):
                     "date_notified": record.company_id._get_billing_today(),
                 }
             )
-            if len(proposed) <= INLINE_LIMIT:
+            if len(proposed) <= record._job_inline_limit:
                 record._make_notices(proposed)
             record._trigger_job()
         return True
@@ -481,7 +456,7 @@ class BillingPriceRevision(models.Model):
         """Write the amendments that can be written, now or in the background."""
         for record in self.filtered(lambda record: record.state == "notified"):
             ready = record._get_ready_lines()
-            if len(ready) <= INLINE_LIMIT:
+            if len(ready) <= record._job_inline_limit:
                 ready._apply()
             else:
                 record._trigger_job()
@@ -489,6 +464,8 @@ class BillingPriceRevision(models.Model):
     def _finish(self):
         """Give up what was not told in time or not acknowledged; effective from its day on."""
         self.ensure_one()
+        if self.state != "notified":
+            return
         today = self.company_id._get_billing_today()
         open_lines = self.line_ids.filtered(lambda line: line.outcome == "proposed").sudo()
         if today > self.deadline:
@@ -518,7 +495,7 @@ class BillingPriceRevision(models.Model):
                 self.env._("Cancelled by %s.", self.env.user.name)
             )
             applied = record.line_ids.filtered(lambda line: line.outcome == "applied")
-            if len(applied) <= INLINE_LIMIT:
+            if len(applied) <= record._job_inline_limit:
                 record._take_back(applied)
             else:
                 record._trigger_job()
@@ -551,88 +528,49 @@ class BillingPriceRevision(models.Model):
 
     # Background job
 
-    def _trigger_job(self):
-        self.env.ref("customer_billing.ir_cron_price_revisions").sudo()._trigger()
-
     @api.model
     def _cron_work(self):
         """Go on with all revisions, chunk by chunk, each chunk its own commit."""
-        records = self.search(
-            [
-                "|", "|",
-                ("job", "!=", False),
-                ("state", "=", "notified"),
-                "&", ("state", "=", "cancelled"), ("line_ids.outcome", "=", "applied"),
-            ],
-            order="id",
-        )  # fmt: skip
-        for record in records:
-            if not record._work():
-                return
+        self._cron_run_jobs()
 
-    def _work(self):
-        """Do what is to be done for this revision now. Stopping anywhere is safe: what is left
-        is found by the state of its lines and letters.
-
-        Collisions with other work are left for the next call; any other error ends the job and
-        is told on the revision, so that the others go on.
-
-        :return: whether there is time left
-        """
-        commit = self.env["ir.cron"]._commit_progress
-        record = self._with_job_user()
-        try:
-            for method, records in record._get_steps():
-                if not record.try_lock_for_update(allow_referencing=True):
-                    return True
-                method(records)
-                self.env.flush_all()
-                if not commit(len(records), remaining=1):
-                    return False
-            if record.job:
-                record.sudo().job = False  # protected field
-            commit(remaining=0)
-        except (OperationalError, ConcurrencyError) as error:
-            self.env.cr.rollback()
-            _logger.warning("Price revision %s: the job goes on later: %s", self.id, error)
-        except Exception as error:
-            self.env.cr.rollback()
-            _logger.exception("Price revision %s: the job has stopped", self.id)
-            record.sudo().job = False  # protected field
-            record.message_post(body=self.env._("The background job has stopped: %s", error))
-            commit()
-        return True
+    @api.model
+    def _get_job_domain(self):
+        return [
+            "|", "|",
+            ("job", "!=", False),
+            ("state", "=", "notified"),
+            "&", ("state", "=", "cancelled"), ("line_ids.outcome", "=", "applied"),
+        ]  # fmt: skip
 
     def _with_job_user(self):
         """This revision as the user whose work it is, in its company."""
-        self.ensure_one()
         user = self.notified_by_id or self.sudo().preparer_ids[-1:] or self.env.user
-        return (
-            self.with_user(user)
-            .with_company(self.company_id)
-            .with_context(allowed_company_ids=self.company_id.ids)
-        )
+        return super()._with_job_user().with_user(user)
+
+    def _work_jobs(self):
+        """Do what is to be done now, once: some of it waits for other days or for answers."""
+        return self._work_job()
+
+    def _get_job_steps(self):
+        return self._get_steps(), self._finish
 
     def _get_steps(self):
         """Yield (method, records) for each chunk; each kind is searched when its turn comes."""
         self.ensure_one()
         if self.job == "compute":
-            yield from self._split(self._compute_lines, self._get_contract_lines_left())
+            yield from self._split_step(
+                self._compute_lines, self._get_contract_lines_left(), CHUNK_SIZE
+            )
         elif self.state == "notified":
             lines = self.line_ids.filtered(lambda l: l.outcome == "proposed" and not l.notice_id)
-            yield from self._split(self._make_notices, lines)
+            yield from self._split_step(self._make_notices, lines, CHUNK_SIZE)
             queued = self.notice_ids.filtered(lambda notice: notice.state == "queued")
-            yield from self._split(lambda notice: notice._send(), queued, 1)
-            yield from self._split(lambda ready: ready._apply(), self._get_ready_lines())
-            yield (lambda record: record._finish()), self
+            yield from self._split_step(lambda notice: notice._send(), queued, 1)
+            ready = self._get_ready_lines()
+            yield from self._split_step(lambda lines: lines._apply(), ready, CHUNK_SIZE)
         elif self.state == "cancelled":
-            yield from self._split(
-                self._take_back, self.line_ids.filtered(lambda line: line.outcome == "applied")
-            )
-
-    def _split(self, method, records, size=CHUNK_SIZE):
-        for chunk in split_every(size, records.ids):
-            yield method, records.browse(chunk)
+            applied = self.line_ids.filtered(lambda line: line.outcome == "applied")
+            yield from self._split_step(self._take_back, applied, CHUNK_SIZE)
 
     # Views
 

@@ -1,6 +1,4 @@
 import logging
-import random
-import time
 from collections import Counter
 from contextlib import contextmanager
 
@@ -10,7 +8,6 @@ from psycopg2.errors import UniqueViolation
 from odoo import Command, api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError
 from odoo.fields import Domain
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import format_date, split_every
 
 from .account_move import CHECKED, NumberFormats
@@ -20,9 +17,7 @@ _logger = logging.getLogger(__name__)
 CHUNK_SIZE = 200  # contracts computed and booked together
 POST_SIZE = 100  # bills posted together
 EXPLAIN_SIZE = 1000  # contracts that are not due, listed together
-INLINE_LIMIT = 500  # contracts that a person's click handles in its own transaction
 INLINE_DELIVERIES = 10  # bills that are rendered and mailed at once on a click
-MAX_TRIES = 5  # of a step of the background job that collides with other work
 
 SCOPE_FIELDS = frozenset(
     ("company_id", "date", "invoice_date", "plan_ids", "partner_ids", "contract_ids")
@@ -34,7 +29,9 @@ class BillingRun(models.Model):
 
     _name = "billing.run"
     _description = "Billing Run"
-    _inherit = ["billing.protected.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = [
+        "billing.protected.mixin", "billing.job.mixin", "mail.thread", "mail.activity.mixin"
+    ]  # fmt: skip
     _order = "id desc"
     _check_company_auto = True
     _billing_protected = frozenset(
@@ -43,6 +40,7 @@ class BillingRun(models.Model):
             "approval_date", "amount_untaxed", "amount_total", "bill_count", "line_ids", "origin",
         )
     )  # fmt: skip
+    _job_cron = "customer_billing.ir_cron_run_jobs"
 
     name = fields.Char(string="Run", required=True, readonly=True, copy=False, default="/")
     company_id = fields.Many2one(
@@ -955,69 +953,7 @@ class BillingRun(models.Model):
             run._update_totals()
         return True
 
-    def _check_state(self, *states):
-        """Raise when the run is not in one of ``states``, or the user may not work on it."""
-        self._check_idle()
-        labels = dict(self._fields["state"]._description_selection(self.env))
-        if self.state not in states:
-            raise UserError(
-                self.env._(
-                    "%(run)s is in state “%(state)s”; this step is for %(expected)s.",
-                    run=self.name,
-                    state=labels[self.state],
-                    expected=", ".join(f"“{labels[state]}”" for state in states),
-                )
-            )
-
-    def _check_idle(self):
-        """Raise when the user may not work on the run, or somebody else does just now."""
-        self.ensure_one()
-        self.check_access("write")
-        if self.job or not self.try_lock_for_update(allow_referencing=True):
-            raise UserError(
-                self.env._("The background job is at work on %s. Wait until it is done.", self.name)
-            )
-
     # Background job
-
-    def _hand_over(self, job, size):
-        """Leave a large step to the background job; returns whether it did."""
-        if size <= INLINE_LIMIT:
-            return False
-        self.sudo().job = job  # protected field
-        self.env.ref("customer_billing.ir_cron_run_jobs").sudo()._trigger()
-        return True
-
-    @api.model
-    def _cron_run_jobs(self):
-        """Do the steps that were handed over, chunk by chunk, each chunk its own commit."""
-        for run in self.search([("job", "!=", False)], order="id"):
-            if not run._work():
-                return
-
-    def _work(self):
-        """Do the jobs of this run, from where it stopped. Stopping anywhere is safe.
-
-        Collisions with other work are tried again, at last by the next call of the job; any
-        other error ends the job and is told on the run, so that other runs go on.
-
-        :return: whether there is time left
-        """
-        run = self._with_job_user()
-        try:
-            while run.job:
-                if not run._work_job():
-                    return False
-        except (OperationalError, ConcurrencyError) as error:
-            self.env.cr.rollback()
-            _logger.warning("Billing run %s: the job goes on later: %s", self.name, error)
-        except Exception as error:
-            self.env.cr.rollback()
-            _logger.exception("Billing run %s: the job has stopped", self.name)
-            run.sudo().job = False  # protected field
-            run.message_post(body=self.env._("The background job has stopped: %s", error))
-            self.env["ir.cron"]._commit_progress()
-        return True
 
     def _with_job_user(self):
         """This run as the user whose step it is, in its company.
@@ -1026,27 +962,9 @@ class BillingRun(models.Model):
         """
         user = (self.job == "post" and self.approved_by_id) or self.prepared_by_id or self.env.user
         lang = (self.origin == "nightly" and self.company_id.partner_id.lang) or user.lang
-        return (
-            self.with_user(user)
-            .with_company(self.company_id)
-            .with_context(allowed_company_ids=self.company_id.ids, lang=lang)
-        )
-
-    def _work_job(self):
-        """Do one job; returns whether there is time left."""
-        commit = self.env["ir.cron"]._commit_progress
-        job, (steps, finish) = self.job, self._get_job_steps()
-        commit(remaining=sum(len(records) for _method, records in steps) + 1)
-        for method, records in steps:
-            if not self._attempt(job, method, records):
-                return True
-            if not commit(len(records)):
-                return False
-        self._attempt(job, self._finish_job, finish)
-        return bool(commit(1))
+        return super()._with_job_user().with_user(user).with_context(lang=lang)
 
     def _get_job_steps(self):
-        """What is left of the job: list of (method, records), and the method that ends it."""
         if self.job == "propose":
             due = self._get_due_contracts()
             others = self._get_other_contracts() - due
@@ -1066,37 +984,6 @@ class BillingRun(models.Model):
             return self._split_step(self._post_moves, drafts, POST_SIZE), self._finish_posting
         drafts -= self._get_moves_to_approve()  # the nightly job is never an approver
         return self._split_step(self._post_nightly, drafts, POST_SIZE), self._finish_nightly
-
-    @api.model
-    def _split_step(self, method, records, size):
-        """``method`` for parts of ``records``, as list of (method, records)."""
-        return [(method, records.browse(ids)) for ids in split_every(size, records.ids)]
-
-    def _attempt(self, job, method, argument):
-        """Call ``method``, again when it collides with other work.
-
-        :return: False when another worker has taken or ended the job
-        """
-        for tries_left in reversed(range(MAX_TRIES)):
-            try:
-                if not self.try_lock_for_update(allow_referencing=True) or self.job != job:
-                    return False
-                method(argument)
-                self.env.flush_all()
-                return True
-            except (OperationalError, ConcurrencyError) as error:
-                retry = isinstance(error, (ConcurrencyError, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY))
-                if not retry or not tries_left:
-                    raise
-                _logger.info("Billing run %s: a step is tried again: %s", self.name, error)
-                self.env.cr.rollback()
-                time.sleep(random.uniform(0.0, 2 ** (MAX_TRIES - tries_left) / 10))
-        return False
-
-    def _finish_job(self, finish):
-        """End a job and set the next one, in one transaction."""
-        finish()
-        self.sudo().job = self._get_next_job()  # protected field
 
     def _get_next_job(self):
         """The job that follows the one just done; a person takes the next step of other runs."""
@@ -1141,7 +1028,7 @@ class BillingRun(models.Model):
             if not run._work():
                 break
         if self.search_count(domain, limit=1):
-            self.env.ref("customer_billing.ir_cron_run_jobs").sudo()._trigger()
+            self._trigger_job()
 
     @api.model
     def _create_nightly_runs(self, company):

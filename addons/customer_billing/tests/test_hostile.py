@@ -16,6 +16,7 @@ from odoo.addons.base.models.ir_cron import IrCron
 from .common import BillingCommon
 
 LOGGER = "odoo.addons.customer_billing.models.billing_run"
+JOB_LOGGER = "odoo.addons.customer_billing.models.billing_job_mixin"
 
 
 @tagged("post_install", "-at_install")
@@ -138,14 +139,14 @@ class TestJobs(BillingCommon):
             self.in_job(),
             patch.object(AccountMove, "create", collide),
             patch.object(self.env.cr, "rollback"),
-            patch("odoo.addons.customer_billing.models.billing_run.time.sleep"),
-            mute_logger(LOGGER),
+            patch("odoo.addons.customer_billing.models.billing_job_mixin.time.sleep"),
+            mute_logger(JOB_LOGGER),
         ):
             self.env["billing.run"]._run_nightly(self.company)
         self.assertFalse(failures)
         self.assertEqual(contract.move_ids.state, "posted")
 
-    @mute_logger(LOGGER)
+    @mute_logger(JOB_LOGGER)
     def test_invariant_8_a_job_that_fails_stops_no_other(self):
         contracts = self.new_contract("2026-01-01") | self.new_contract("2026-01-01")
         bad, good = self.new_run("2026-01-01", contracts[0]), self.new_run("2026-01-01", contracts[1])
@@ -161,7 +162,7 @@ class TestJobs(BillingCommon):
             self.in_job(),
             patch.object(model, "_propose_chunk", fail),
             patch.object(self.env.cr, "rollback"),
-            patch("odoo.addons.customer_billing.models.billing_run.INLINE_LIMIT", 0),
+            patch.object(model, "_job_inline_limit", 0),
         ):
             (bad | good).action_propose()
             self.env["billing.run"]._cron_run_jobs()

@@ -629,7 +629,7 @@ class TestPriceRevision(RevisionCommon, MockEmail):
         with patch.object(billing_price_revision, "CHUNK_SIZE", 2):
             steps = []
             for _number in range(20):  # time is up after each chunk
-                with self.in_job() as commits, patch.object(type(record), "_split", self.one_chunk(steps)):
+                with self.in_job() as commits, patch.object(type(record), "_split_step", self.one_chunk(steps)):
                     self.env["billing.price.revision"]._cron_work()
                 if not commits:
                     break
@@ -641,7 +641,7 @@ class TestPriceRevision(RevisionCommon, MockEmail):
         self.assertEqual({len(contract.line_ids) for contract in contracts}, {2})
 
     def one_chunk(self, steps):
-        """A ``_split`` that hands out one record of each kind only: the process dies after it."""
+        """A ``_split_step`` that hands out one record of each kind only: the process dies after it."""
         def split(record, method, records, size=2):
             for one in records[:1]:
                 steps.append(one)
@@ -655,7 +655,7 @@ class TestPriceRevision(RevisionCommon, MockEmail):
             record.line_ids[0].sudo().copy()
 
     def test_large_selections_are_for_the_job(self):
-        with patch.object(billing_price_revision, "INLINE_LIMIT", 1):
+        with patch.object(type(self.env["billing.price.revision"]), "_job_inline_limit", 1):
             record = self.new_revision(compute=False)
             record.action_compute()
             self.assertEqual((record.job, len(record.line_ids)), ("compute", 0))

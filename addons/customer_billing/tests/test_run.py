@@ -503,7 +503,7 @@ class TestRun(BillingCommon):
         contract = self.new_contract("2026-01-01")
         run = self.new_run("2026-01-01", contract)
         with (
-            patch("odoo.addons.customer_billing.models.billing_run.INLINE_LIMIT", 0),
+            patch.object(type(run), "_job_inline_limit", 0),
             self.in_job(),
         ):
             run.action_propose()

@@ -1,14 +1,11 @@
 import logging
-import random
-import time
 
 from psycopg2 import OperationalError
 from psycopg2.errors import UniqueViolation
 
 from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError, ValidationError
-from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
-from odoo.tools import format_date, split_every
+from odoo.tools import format_date
 
 from ..tools.period import last_period
 from .billing_statement import ACTIVE, DAY, ISSUED, LATER
@@ -17,8 +14,6 @@ from .res_company import FREQUENCIES
 _logger = logging.getLogger(__name__)
 
 CHUNK_SIZE = 200  # customers whose statements are made together
-INLINE_LIMIT = 200  # customers that a person's click handles in its own transaction
-MAX_TRIES = 5  # of a step of the background job that collides with other work
 
 SCOPE_FIELDS = frozenset(("company_id", "frequency", "date_from", "date_to", "partner_ids"))
 
@@ -28,10 +23,14 @@ class BillingStatementRun(models.Model):
 
     _name = "billing.statement.run"
     _description = "Statement Run"
-    _inherit = ["billing.protected.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = [
+        "billing.protected.mixin", "billing.job.mixin", "mail.thread", "mail.activity.mixin"
+    ]  # fmt: skip
     _order = "date_to desc, id desc"
     _check_company_auto = True
     _billing_protected = frozenset(("name", "state", "job", "origin", "line_ids", "statement_ids"))
+    _job_cron = "customer_billing_statement.ir_cron_run_jobs"
+    _job_inline_limit = 200
 
     name = fields.Char(string="Run", required=True, readonly=True, copy=False, default="/")
     company_id = fields.Many2one(
@@ -225,10 +224,11 @@ class BillingStatementRun(models.Model):
         for run in self:
             run._check_state("draft", "prepared")
             run._start()
-            if run._hand_over("prepare", len(run._get_waiting())):
+            waiting = run._get_waiting()
+            if run._hand_over("prepare", len(waiting)):
                 continue
-            for chunk in run._split_waiting():
-                run._prepare_chunk(chunk)
+            for method, lines in run._split_step(run._prepare_chunk, waiting, CHUNK_SIZE):
+                method(lines)
             run._finish_prepare()
         return True
 
@@ -301,11 +301,6 @@ class BillingStatementRun(models.Model):
         return self.env["billing.statement.run.line"].search(
             [("run_id", "=", self.id), ("outcome", "=", "waiting")], order="partner_id, id"
         )
-
-    def _split_waiting(self):
-        """What waits, in chunks."""
-        lines = self._get_waiting()
-        return [lines.browse(ids) for ids in split_every(CHUNK_SIZE, lines.ids)]
 
     def _prepare_chunk(self, lines):
         """Make and check the statements of one chunk; when it fails, one customer at a time."""
@@ -562,116 +557,23 @@ class BillingStatementRun(models.Model):
             run.sudo().write({"state": "cancelled", "job": False})  # protected fields
         return True
 
-    def _check_state(self, *states):
-        """Raise when the run is not in one of ``states``, or the user may not work on it."""
-        self._check_idle()
-        labels = dict(self._fields["state"]._description_selection(self.env))
-        if self.state not in states:
-            raise UserError(
-                self.env._(
-                    "%(run)s is in state “%(state)s”; this step is for %(expected)s.",
-                    run=self.name,
-                    state=labels[self.state],
-                    expected=", ".join(f"“{labels[state]}”" for state in states),
-                )
-            )
-
-    def _check_idle(self):
-        """Raise when the user may not work on the run, or somebody else does just now."""
-        self.ensure_one()
-        self.check_access("write")
-        if self.job or not self.try_lock_for_update(allow_referencing=True):
-            raise UserError(
-                self.env._("The background job is at work on %s. Wait until it is done.", self.name)
-            )
-
     # Background job
 
-    def _hand_over(self, job, size):
-        """Leave a large step to the background job; returns whether it did."""
-        if size <= INLINE_LIMIT:
-            return False
-        self.sudo().job = job  # protected field
-        self.env.ref("customer_billing_statement.ir_cron_run_jobs").sudo()._trigger()
-        return True
+    def _get_job_steps(self):
+        if self.job == "send":
+            return [], self._queue_unsent
+        waiting = self._get_waiting()
+        return self._split_step(self._prepare_chunk, waiting, CHUNK_SIZE), self._finish_prepare
 
-    @api.model
-    def _cron_run_jobs(self):
-        """Do the steps that were handed over, chunk by chunk, each chunk its own commit."""
-        for run in self.search([("job", "!=", False)], order="id"):
-            if not run._work():
-                return
-
-    def _work(self):
-        """Do the job of this run, from where it stopped. Stopping anywhere is safe.
-
-        :return: whether there is time left
-        """
-        run = self.with_company(self.company_id).with_context(
-            allowed_company_ids=self.company_id.ids
-        )
-        try:
-            while run.job:
-                if not run._work_job():
-                    return False
-        except (OperationalError, ConcurrencyError) as error:
-            self.env.cr.rollback()
-            _logger.warning("Statement run %s: the job goes on later: %s", self.name, error)
-        except Exception as error:
-            self.env.cr.rollback()
-            _logger.exception("Statement run %s: the job has stopped", self.name)
-            run.sudo().job = False  # protected field
-            run.message_post(body=self.env._("The background job has stopped: %s", error))
-            self.env["ir.cron"]._commit_progress()
-        return True
-
-    def _work_job(self):
-        """Prepare what waits, then the step that follows; returns whether there is time left."""
-        commit = self.env["ir.cron"]._commit_progress
-        if self.job == "prepare":
-            chunks = self._split_waiting()
-            commit(remaining=sum(len(chunk) for chunk in chunks) + 1)
-            for chunk in chunks:
-                if not self._attempt("prepare", self._prepare_chunk, chunk):
-                    return True
-                if not commit(len(chunk)):
-                    return False
-            self._attempt("prepare", self._end_prepare)
-        else:
-            self._attempt("send", self._end_send)
-        return bool(commit(1))
-
-    def _end_prepare(self):
-        """End the job; of the nightly job's runs, sending follows where the company wants it."""
-        self._finish_prepare()
+    def _get_next_job(self):
+        """Of the nightly job's runs, sending follows where the company wants it."""
+        prepared = self.job == "prepare" and self.state == "prepared"
         send = self.origin == "nightly" and self.company_id.sudo().billing_statement_send  # setting
-        self.sudo().job = "send" if send and self.state == "prepared" else False  # protected field
+        return "send" if prepared and send else False
 
-    def _end_send(self):
+    def _queue_unsent(self):
         self._get_unsent()._queue_delivery()
         self.env.ref("customer_billing_statement.ir_cron_deliver").sudo()._trigger()
-        self.sudo().job = False  # protected field
-
-    def _attempt(self, job, method, *arguments):
-        """Call ``method``, again when it collides with other work.
-
-        :return: False when another worker has taken or ended the job
-        """
-        for tries_left in reversed(range(MAX_TRIES)):
-            try:
-                if not self.try_lock_for_update(allow_referencing=True) or self.job != job:
-                    return False
-                method(*arguments)
-                self.env.flush_all()
-                return True
-            except (OperationalError, ConcurrencyError) as error:
-                retry = isinstance(error, (ConcurrencyError, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY))
-                if not retry or not tries_left:
-                    raise
-                _logger.info("Statement run %s: a step is tried again: %s", self.name, error)
-                self.env.cr.rollback()
-                time.sleep(random.uniform(0.0, 2 ** (MAX_TRIES - tries_left) / 10))
-        return False
 
     # Nightly job
 
@@ -699,7 +601,7 @@ class BillingStatementRun(models.Model):
             if not run._work():
                 break
         if self.search_count(domain, limit=1):
-            self.env.ref("customer_billing_statement.ir_cron_run_jobs").sudo()._trigger()
+            self._trigger_job()
 
     @api.model
     def _create_nightly_runs(self, company):

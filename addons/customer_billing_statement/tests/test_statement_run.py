@@ -147,7 +147,7 @@ class TestRun(StatementCommon):
 
     def test_large_runs_are_done_by_the_job_wherever_it_was_stopped(self):
         run = self.new_statement_run()
-        with patch(f"{RUN_MODULE}.INLINE_LIMIT", 1), patch(f"{RUN_MODULE}.CHUNK_SIZE", 1):
+        with patch.object(type(run), "_job_inline_limit", 1), patch(f"{RUN_MODULE}.CHUNK_SIZE", 1):
             run.action_prepare()
             self.assertEqual((run.job, len(run.statement_ids)), ("prepare", 0))
             with self.assertRaisesRegex(UserError, "background job"):
