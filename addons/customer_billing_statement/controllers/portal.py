@@ -277,7 +277,8 @@ class StatementPortal(PortalAccount):
     # Pay
 
     def _get_statement_payment(self, statement):
-        """Where the visitor pays what is open now: a dict with ``url`` and ``text``, or None when nothing is open or there is no address."""
+        """Where the visitor pays what is open now: a dict with ``url`` and ``text``, or None when
+        nothing is open or there is no address."""
         moves = request.env["account.move"]
         if not moves.has_access("read"):
             return None

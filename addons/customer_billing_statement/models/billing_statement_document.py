@@ -610,14 +610,14 @@ class BillingStatement(models.Model):
         """The lines, with the contract of each, below headings that stay."""
         columns = self._get_columns()
         kinds = self._get_line_kinds()
-        extra = [
-            ("counterpart", self.env._("Settled by")),
-            ("contract_name", self.env._("Contract")),
-        ]
-        headings = [column.label for column in columns] + [label for _name, label in extra]
+        extra = {
+            "counterpart": self.env._("Settled by"),
+            "contract_name": self.env._("Contract"),
+        }
+        headings = [*(column.label for column in columns), *extra.values()]
         for index, heading in enumerate(headings):
             sheet.write_string(0, index, heading, formats["head"])
-        names = [column.name for column in columns] + [name for name, _label in extra]
+        names = [*(column.name for column in columns), *extra]
         for index, name in enumerate(names):
             sheet.set_column(index, index, {"number": 22, "ref": 30, "kind": 24}.get(name, 15))
         sheet.freeze_panes(1, 0)

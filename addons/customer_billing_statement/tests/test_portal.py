@@ -349,7 +349,8 @@ class TestStatementDispute(StatementPortalCommon):
     def test_without_script_what_was_typed_stays(self):
         answer = self.dispute(self.line_form("12.345"), description="Our words", json=False)
         self.assertEqual(answer.status_code, 200)
-        for expected in ('value="12.345"', "Our words", "Enter an amount such as", "choose your files again", "<textarea"):
+        told = ('value="12.345"', "Our words", "Enter an amount such as", "choose your files again", "<textarea")
+        for expected in told:
             self.assertIn(expected, answer.text)
         self.assertFalse(self.doc.dispute_ids)
         answer = self.dispute(self.line_form("12.34"), json=False)
