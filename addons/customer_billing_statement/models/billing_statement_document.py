@@ -301,16 +301,18 @@ class BillingStatement(models.Model):
             if column.name in AMOUNTS:
                 values = [*totals, *self.line_ids.mapped(column.name)]
                 texts = [column.label, *(self._format_number(value) for value in {min(values), max(values)})]
-                column.width = max(84, self._get_cell_width(max(map(text_width, texts))))
+                column.width = max(72, self._get_cell_width(max(map(text_width, texts))))
             elif column.name == "number":
                 widths = (text_width(number) for number in set(self.line_ids.mapped("number")) if number)
                 width = self._get_cell_width(max(widths, default=0))
                 column.width = min(max(MIN_NUMBER_WIDTH, width), MAX_NUMBER_WIDTH)
-            else:
-                column.width = WIDTHS.get(column.name, 0)
+            elif column.name != "ref":
+                width = self._get_cell_width(text_width(column.label))
+                column.width = max(WIDTHS.get(column.name, 0), width)
         # With very large amounts the table is wider than the page, which is then shrunk a little more.
-        rest = max(page_width - sum(column.width for column in columns), 90)
-        next(column for column in columns if column.name == "ref").width = rest
+        reference = next(column for column in columns if column.name == "ref")
+        others = sum(column.width for column in columns if column is not reference)
+        reference.width = max(page_width - others, 90)
 
     def _get_cell_width(self, width):
         """The pixels that a cell needs for a text of ``width`` em."""
