@@ -193,6 +193,8 @@ class AccountMove(models.Model):
             self._check_billing_approved()
         if FROZEN_FIELDS.intersection(vals):
             self._check_billing_frozen(vals)
+        if vals.get("auto_post") in ("monthly", "quarterly", "yearly"):
+            self._check_billing_not_repeated()
         if TOTAL_FIELDS.intersection(vals):
             self._check_billing_totals()
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
@@ -347,6 +349,17 @@ class AccountMove(models.Model):
                     "%s was made by a billing run and cancelled: its periods are billed again "
                     "or waived, so it cannot come back.",
                     void.display_name,
+                )
+            )
+
+    def _check_billing_not_repeated(self):
+        """Core's repeated invoices are copies that no run knows: it would bill the same again."""
+        if bill := self.filtered("billing_run_id")[:1]:
+            raise UserError(
+                self.env._(
+                    "%s comes from a contract, and billing runs bill what follows: it cannot be "
+                    "repeated.",
+                    bill.display_name,
                 )
             )
 

@@ -37,7 +37,7 @@ class BillingContract(models.Model):
     _check_company_auto = True
     _rec_names_search = ["name", "client_ref", "partner_id.name"]
     _billing_protected = frozenset(
-        ("state", "next_bill_date", "close_reason_id", "move_ids", "last_sweep_date")
+        ("state", "next_bill_date", "close_reason_id", "move_ids", "last_sweep_date", "mrr")
     )
 
     name = fields.Char(

@@ -25,7 +25,12 @@ class BillingContractLine(models.Model):
     _inherit = ["billing.protected.mixin"]
     _order = "contract_id, sequence, id"
     _check_company_auto = True
-    _billing_protected = frozenset(("recompute_from", "plan_id", "previous_line_id"))
+    _billing_protected = frozenset(
+        (
+            "recompute_from", "plan_id", "previous_line_id", "partner_id", "company_id",
+            "currency_id", "is_current", "mrr",
+        )
+    )  # fmt: skip
 
     contract_id = fields.Many2one(
         "billing.contract", required=True, index=True, ondelete="cascade"

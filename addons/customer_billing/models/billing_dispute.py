@@ -7,9 +7,10 @@ class BillingDispute(models.Model):
 
     _name = "billing.dispute"
     _description = "Billing Dispute"
-    _inherit = ["mail.thread", "mail.activity.mixin"]
+    _inherit = ["billing.protected.mixin", "mail.thread", "mail.activity.mixin"]
     _order = "date_due, id desc"
     _check_company_auto = True
+    _billing_protected = frozenset(("partner_id", "company_id", "currency_id", "days_to_close"))
 
     name = fields.Char(string="Subject", required=True, tracking=True)
     move_id = fields.Many2one(

@@ -5,7 +5,8 @@ from odoo.exceptions import AccessError
 class BillingProtectedMixin(models.AbstractModel):
     """Fields that only the product's own methods set, never a person, an import or the API.
 
-    A model lists them in ``_billing_protected``; its methods write them as ``record_sudo``.
+    A model lists them in ``_billing_protected``; its methods write them as ``record_sudo``. Stored
+    fields that follow from others may be among them: Odoo would take any value for them.
     """
 
     _name = "billing.protected.mixin"
@@ -15,13 +16,17 @@ class BillingProtectedMixin(models.AbstractModel):
 
     @api.model_create_multi
     def create(self, vals_list):
-        if not self.env.su:
-            defaults = self._get_billing_defaults()
-            for vals in vals_list:
-                self._check_billing_protected(vals, defaults)
-            # Defaults of a user or of the context do not count for protected fields.
-            vals_list = [{**defaults, **vals} for vals in vals_list]
-        return super().create(vals_list)
+        if self.env.su:
+            return super().create(vals_list)
+        defaults = self._get_billing_defaults()
+        for vals in vals_list:
+            self._check_billing_protected(vals, defaults)
+        # Defaults of a user or of the context do not count for protected fields.
+        vals_list = [{**defaults, **vals} for vals in vals_list]
+        dropped = {f"default_{name}" for name in self._billing_protected}
+        context = {key: value for key, value in self.env.context.items() if key not in dropped}
+        records = super(BillingProtectedMixin, self.with_context(context)).create(vals_list)
+        return records.with_env(self.env)
 
     def write(self, vals):
         if not self.env.su:
@@ -30,10 +35,15 @@ class BillingProtectedMixin(models.AbstractModel):
 
     @api.model
     def _get_billing_defaults(self):
-        """The values that protected fields start with: those of the model, nothing else."""
+        """The values that protected fields start with: those of the model, nothing else.
+
+        Computed ones have none.
+        """
         defaults = {}
         for name in self._billing_protected:
             field = self._fields[name]
+            if field.compute:
+                continue
             value = field.default(self) if field.default else False
             defaults[name] = [] if field.type in ("one2many", "many2many") else value
         return defaults
@@ -42,7 +52,7 @@ class BillingProtectedMixin(models.AbstractModel):
         """Raise when ``vals`` sets a protected field to more than its default on creation."""
         names = self._billing_protected.intersection(vals)
         if defaults is not None:
-            names = {name for name in names if vals[name] and vals[name] != defaults[name]}
+            names = {n for n in names if vals[n] and vals[n] != defaults.get(n)}
         if names:
             labels = ", ".join(
                 self._fields[name].get_description(self.env, ["string"])["string"]

@@ -29,7 +29,7 @@ class BillingUsage(models.Model):
     _inherit = ["billing.protected.mixin", "billing.import.mixin"]
     _order = "timestamp desc, id desc"
     _check_company_auto = True
-    _billing_protected = frozenset(("charge_id",))
+    _billing_protected = frozenset(("charge_id", "partner_id", "company_id", "date"))
 
     contract_line_id = fields.Many2one(
         "billing.contract.line",

@@ -3,7 +3,7 @@
 from lxml import etree
 
 from odoo import Command
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
 from odoo.addons.mail.tests.common import MailCase
@@ -85,6 +85,40 @@ class TestBypass(BillingCommon, MailCase):
         for name in ("price_subtotal", "price_total", "balance"):
             with self.subTest(field=name), self.assertRaises(UserError), self.env.cr.savepoint():
                 bill.invoice_line_ids.with_user(self.officer).write({name: 1.0})
+
+    def test_invariant_1_bills_are_not_repeated_by_core(self):
+        bill = self.new_draft().with_user(self.officer)
+        with self.assertRaisesRegex(UserError, "cannot be repeated"):
+            bill.write({"auto_post": "monthly"})
+        bill.auto_post = "at_date"
+
+    def test_invariant_16_what_follows_from_other_fields_is_not_set(self):
+        meter = self.env["billing.meter"].create({"name": "Calls", "code": "calls"})
+        metered = self.new_contract(
+            "2026-01-01", [{"charge_type": "usage", "meter_id": meter.id, "price_unit": 1.0}]
+        )
+        usage_vals = {
+            "contract_line_id": metered.line_ids.id, "timestamp": "2026-01-05 10:00:00", "quantity": 1,
+        }  # fmt: skip
+        usage = self.env["billing.usage"].create({**usage_vals, "external_id": "one"})
+        self.company.billing_approval = False
+        bill = self.bill("2026-01-01", self.contract).move_ids
+        dispute = self.env["billing.dispute"].create({"name": "Why?", "move_id": bill.id})
+        for record, vals in (
+            (usage, {"date": "2026-03-01"}),
+            (self.contract.line_ids, {"currency_id": self.env.ref("base.JPY").id}),
+            (self.contract.line_ids, {"company_id": False}),
+            (self.contract, {"mrr": 1.0}),
+            (dispute, {"partner_id": self.other_customer.id}),
+        ):
+            with self.subTest(model=record._name), self.assertRaises(AccessError):
+                record.with_user(self.officer).write(vals)
+        usages = self.env["billing.usage"].with_user(self.officer)
+        with self.assertRaises(AccessError):
+            usages.create({**usage_vals, "external_id": "two", "date": "2026-03-01"})
+        usage = usages.with_context(default_date="2026-03-01").create({**usage_vals, "external_id": "two"})
+        self.assertEqual(str(usage.date), "2026-01-05")
+        self.assertEqual(usage.env.context.get("default_date"), "2026-03-01")
 
     def test_company_of_values_with_the_context_of_a_run(self):
         other = self.setup_other_company()
