@@ -2,9 +2,10 @@ from unittest.mock import patch
 
 from freezegun import freeze_time
 from psycopg2 import IntegrityError
+from psycopg2.errors import SerializationFailure
 
 from odoo import Command, fields
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, ConcurrencyError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -648,6 +649,34 @@ class TestPriceRevision(RevisionCommon, MockEmail):
                 yield method, one
 
         return split
+
+    def test_the_job_tries_collisions_again_and_tells_errors(self):
+        failures = [SerializationFailure("collision"), ConcurrencyError("collision")]
+        lines_model = type(self.env["billing.price.revision.line"])
+        apply = lines_model._apply
+
+        def collide(lines):
+            if failures:
+                raise failures.pop()
+            return apply(lines)
+
+        record = self.new_revision()
+        record.action_notify()
+        with (
+            patch.object(lines_model, "_apply", collide),
+            patch.object(self.env.cr, "rollback"),
+            patch("odoo.addons.customer_billing.models.billing_job_mixin.time.sleep"),
+            mute_logger("odoo.addons.customer_billing.models.billing_job_mixin"),
+        ):
+            self.work()
+            self.assertFalse(failures)
+            self.assertEqual(set(record.line_ids.mapped("outcome")), {"applied"})
+            failures.append(ZeroDivisionError("nothing to divide"))
+            late = self.new_revision(date="2027-06-01")
+            late.action_notify()
+            self.work()
+        self.assertEqual(set(late.line_ids.mapped("outcome")), {"proposed"})
+        self.assertIn("nothing to divide", late.message_ids[0].body)
 
     def test_the_database_refuses_a_second_line(self):
         record = self.new_revision()
