@@ -1,5 +1,6 @@
 """The main job by hand: staff write a contract and bill it with buttons; the customer opens the bill."""
 
+import datetime
 import re
 
 import pytest
@@ -82,6 +83,51 @@ def test_staff_bill_a_contract_and_the_customer_opens_the_bill(open_page, compan
     expect(other.locator("body")).not_to_contain_text(contract)
 
 
+def test_staff_send_a_statement_and_the_customer_confirms_it(open_page, company):
+    session = live.rpc("test-officer")
+    contract = company.make_contract(session, "alpha", "2026-01-01")
+    today = datetime.date.today()
+    runs = session.env["billing.run"]
+    run = runs.create({"date": "2026-01-31", "invoice_date": f"{today}", "contract_ids": [(6, 0, [contract])]})
+    for step in ("action_propose", "action_generate", "action_approve", "action_post"):
+        getattr(runs, step)([run])
+    [move] = session.execute("billing.run", "read", [run], ["move_ids"])[0]["move_ids"]
+    [bill] = session.execute("account.move", "read", [move], ["name", "currency_id"])
+    statement = session.env["billing.statement"].create(
+        {
+            "partner_id": company.customers["alpha"],
+            "currency_id": bill["currency_id"][0],
+            "date_from": f"{today - datetime.timedelta(days=2)}",
+            "date_to": f"{today}",
+        }
+    )
+    page = open_page("test-officer")
+    page.goto(f"/odoo/billing.statement/{statement}")
+    press(page, "action_check", "checked")
+    press(page, "action_send", "sent")
+    expect(page.locator(".o_field_widget[name=line_ids]")).to_contain_text(bill["name"])
+
+    # the customer, on a phone
+    portal = open_page("test-alpha", **PHONE)
+    portal.goto("/my/statements")
+    portal.locator(f"a[href*='/my/statements/{statement}']").first.click()
+    expect(portal.locator("body")).to_contain_text(bill["name"])
+    width = portal.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert width <= 1, "the page scrolls sideways on a phone"
+    portal.get_by_role("button", name="Confirm").first.click()
+    portal.locator(".modal.show input[name=signer]").fill("Ada of Alpha")
+    portal.locator(".modal.show .o_web_sign_auto_button").click()
+    portal.get_by_role("button", name="Confirm & sign").click()
+    expect(portal.locator("body")).to_contain_text("Your confirmation was recorded")
+    [told] = session.execute("billing.statement", "read", [statement], ["state", "confirm_name"])
+    assert (told["state"], told["confirm_name"]) == ("confirmed", "Ada of Alpha")
+
+    # another customer opens the same address
+    other = open_page("test-beta")
+    other.goto(f"/my/statements/{statement}")
+    expect(other.locator("body")).not_to_contain_text(bill["name"])
+
+
 @pytest.mark.parametrize(
     "action",
     [
@@ -98,12 +144,17 @@ def test_staff_bill_a_contract_and_the_customer_opens_the_bill(open_page, compan
         "billing_check_action",
         "billing_cause_action",
         "account_move_action_bills",
+        "billing_price_revision_action",
+        "customer_billing_statement.billing_statement_action",
+        "customer_billing_statement.billing_statement_run_action",
+        "customer_billing_statement.billing_statement_line_action",
+        "customer_billing_statement.billing_statement_match_action",
     ],
 )
 def test_every_view_of_the_menus_opens(open_page, action):
     """Each list, kanban, calendar, pivot … loads without a script error."""
     page = open_page("test-manager")
-    page.goto(f"/odoo/action-customer_billing.{action}")
+    page.goto(f"/odoo/action-{action if '.' in action else f'customer_billing.{action}'}")
     expect(page.locator(".o_view_controller")).to_be_visible()
     kinds = page.locator(".o_cp_switch_buttons .o_switch_view")
     for number in range(kinds.count()):
