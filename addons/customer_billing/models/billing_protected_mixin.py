@@ -25,7 +25,7 @@ class BillingProtectedMixin(models.AbstractModel):
         vals_list = [{**defaults, **vals} for vals in vals_list]
         dropped = {f"default_{name}" for name in self._billing_protected}
         context = {key: value for key, value in self.env.context.items() if key not in dropped}
-        records = super(BillingProtectedMixin, self.with_context(context)).create(vals_list)
+        records = super(BillingProtectedMixin, self.with_env(self.env(context=context))).create(vals_list)
         return records.with_env(self.env)
 
     def write(self, vals):
