@@ -269,7 +269,7 @@ def life_cancel(case, env, _day, choose):
     if moves := case.bills(env).filtered(lambda m: m.payment_state == "not_paid"):
         move = choose.choice(moves)
         move.button_draft()
-        move.button_cancel()
+        move.with_context(billing_again=True).button_cancel()
 
 
 LIFE = {name.removeprefix("life_"): deed for name, deed in list(globals().items()) if name.startswith("life_")}
@@ -334,7 +334,7 @@ def reset_to_draft(case, env):
 def cancel_a_bill(case, env):
     move = case.bills(env)[0]
     move.button_draft()
-    move.button_cancel()
+    move.with_context(billing_again=True).button_cancel()
 
 
 def credit(case, env, **context):
