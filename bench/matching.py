@@ -1,6 +1,6 @@
 """How long 10,000 rows of a customer's ledger take, from the file to the groups.
 
-Run: python bench/matching.py [ROWS]
+Run: python bench/matching.py [ROWS]. With WRITE=1 a section of docs/benchmarks.md is appended.
 """
 
 import importlib
@@ -11,6 +11,8 @@ import time
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+
+import page
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "addons/customer_billing_statement"))
 ledger_file, ledger_columns, matching = (
@@ -54,8 +56,17 @@ def workbook(rows):
     return target.getvalue()
 
 
-def main(rows):
-    for kind in ("usual", "hard", "sums"):
+KINDS = {
+    "usual": "most with a number, a few wrong or in parts",
+    "hard": "no numbers, three amounts",
+    "sums": "no numbers, no amount fits",
+}
+
+
+def describe(rows):
+    yield "| rows | read s | columns and rows s | match s | matched | not matched | problems |"
+    yield "|---|---|---|---|---|---|---|"
+    for kind, title in KINDS.items():
         ours, theirs = entries(rows, kind)
         content = workbook(theirs)
         steps = [time.process_time()]
@@ -66,10 +77,22 @@ def main(rows):
         steps.append(time.process_time())
         result = matching.match(ours, ledger.items, currency="EUR")
         steps.append(time.process_time())
-        read, parse, compare = (b - a for a, b in zip(steps, steps[1:], strict=False))
-        counts = {status: sum(g.status == status for g in result.groups) for status in matching.STATUSES}
-        print(f"{kind:6} {rows} rows: read {read:.1f} s, parse {parse:.1f} s, match {compare:.1f} s", end="  ")
-        print(counts, "" if result.complete else "(search for sums stopped)", len(ledger.problems), "problems")
+        seconds = " | ".join(f"{b - a:.1f}" for a, b in zip(steps, steps[1:], strict=False))
+        left = sum(group.status.startswith("only") for group in result.groups)
+        stopped = "" if result.complete else ", search for sums stopped"
+        yield (
+            f"| {kind}: {title}{stopped} | {seconds} | {len(result.groups) - left:,} | {left:,} "
+            f"| {len(ledger.problems):,} |"
+        )
+
+
+def main(rows):
+    page.append(
+        "Comparing a customer's ledger",
+        f"A workbook of about {rows:,} rows against as many of our entries; processor time, no goal is set.",
+        "",
+        *describe(rows),
+    )
 
 
 if __name__ == "__main__":

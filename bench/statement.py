@@ -1,22 +1,28 @@
-"""Statements of account, measured: statement.py CONFIG [PDFS [CUSTOMERS]].
+"""Statements of account, measured: statement.py CONFIG [OCA_CONFIG [CUSTOMERS [PDFS]]].
 
-Needs a database with customer_billing_statement; all that it makes is rolled back. It prints:
-- a PDF of 100 lines, beside the same lines in Odoo's stock external layout, and the goal;
-- the data of statements for CUSTOMERS customers with 72 entries each, beside two plain SQL queries that
-  aggregate the same entries.
+CONFIG is of a database with customer_billing_statement, OCA_CONFIG of one with the OCA's partner_statement; pass - for
+none. All that it makes is rolled back. It measures:
+- a PDF of 100 lines, beside the same lines in Odoo's stock external layout;
+- the data of statements for CUSTOMERS customers with 72 entries each, beside two plain SQL queries that aggregate the
+  same entries, and for 0.3 to 3 times as many customers, with LARGE=1 to 10 times;
+- the same data as the OCA's module reads it.
 
-Processor time is that of Python, of wkhtmltopdf and of the database connection (the server that gives the stock
+With WRITE=1 a section of docs/benchmarks.md is appended. Processor time is that of Python, of wkhtmltopdf and of the database connection (the server that gives the stock
 layout its styles comes on top): compare it on a busy machine.
 """
 
 import configparser
 import contextlib
+import json
+import os
 import resource
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from datetime import date
+from pathlib import Path
 
 import psutil
 
@@ -25,9 +31,12 @@ from odoo.modules.registry import Registry
 from odoo.tools import SQL, config
 
 import data  # prepares the import of all else
+import page
 
 LINES = 100
 ENTRIES = 72
+FIRST, LAST = date(2026, 1, 1), date(2026, 1, 31)
+OCA_ACTIVITY = 100  # customers; its time grows with their square
 STOCK = """<t t-name="bench.stock">
   <t t-call="web.html_container">
     <t t-foreach="docs" t-as="o">
@@ -128,6 +137,7 @@ def make_entries(env, partners, count):
                 columns=columns, partners=partners[1:].ids, lines=tuple(lines.ids),
             )
         )  # fmt: skip
+    env.cr.execute("ANALYZE account_move_line, account_move, res_partner")
     env.cr.execute(
         SQL(
             """
@@ -142,6 +152,22 @@ def make_entries(env, partners, count):
             receivable.id, tuple(partners.ids),
         )
     )  # fmt: skip
+    env.cr.execute("ANALYZE account_partial_reconcile")
+    env.cr.execute(
+        SQL(
+            """
+            UPDATE account_move_line l
+               SET amount_residual = l.balance - m.amount, amount_residual_currency = l.balance - m.amount,
+                   reconciled = l.balance = m.amount
+              FROM (SELECT debit_move_id AS id, amount FROM account_partial_reconcile
+                 UNION ALL
+                    SELECT credit_move_id, -amount FROM account_partial_reconcile) AS m
+             WHERE m.id = l.id AND l.account_id = %s AND l.partner_id IN %s
+            """,
+            receivable.id, tuple(partners.ids),
+        )
+    )  # fmt: skip
+    env.cr.execute("ANALYZE account_move_line")
     env.invalidate_all()
     return receivable
 
@@ -163,18 +189,13 @@ def bench_pdf(env, rounds):
         env["ir.actions.report"].with_context(force_report_rendering=True)._render_qweb_pdf(report, statement.ids)
 
     found = medians({"stock": stock, "lean": statement._render_pdf}, rounds)
-    print(f"PDF of {len(statement.line_ids)} lines, medians of {rounds}:")
-    for name, (wall, used) in found.items():
-        print(f"  {name:6} {wall:6.3f} s wall {used:6.3f} s processor")
     (stock_wall, stock_used), (wall, used) = found["stock"], found["lean"]
-    print(f"  stock ÷ lean: wall {stock_wall / wall:.1f}, processor {stock_used / used:.1f}; goal ≤ 0.4 s wall")
+    yield page.goal(f"a statement PDF of {LINES} lines, s", f"{wall:.2f}", f"{used:.2f}", "≤ 0.4, wall", wall <= 0.4)
+    yield page.goal("the same in Odoo's stock layout, s", f"{stock_wall:.2f}", f"{stock_used:.2f}", "", None)
 
 
-def bench_data(env, count):
-    partners = data.make_partners(env, count, "Data")
-    account = make_entries(env, partners, ENTRIES)
-    env.cr.execute("ANALYZE account_move_line, account_partial_reconcile, account_move")
-    ids = tuple(partners.ids)
+def make_reads(env, account, ids):
+    """Two ways to read the month for these customers: ours, by kind of statement, and plain SQL."""
 
     def plain():
         """Totals, and what is open by age: what a statement says, without its lines."""
@@ -217,17 +238,49 @@ def bench_data(env, count):
             )
         )  # fmt: skip
 
-    first, last = (env["billing.statement"]._fields["date_from"].to_date(text) for text in ("2026-01-01", "2026-01-31"))
+    def ours(kind):
+        env["billing.statement"]._read_period(env.company, FIRST, LAST, list(ids), {kind})
 
-    def ours():
-        env["billing.statement"]._read_period(env.company, first, last, list(ids), {"activity"})
+    return {"plain": plain, "activity": lambda: ours("activity"), "open_item": lambda: ours("open_item")}
 
-    found = medians({"plain": plain, "ours": ours}, 3, env.cr)
-    print(f"Data of statements, {count} customers with {ENTRIES} entries, medians of 3:")
-    for name, (wall, used) in found.items():
-        print(f"  {name:6} {wall:6.3f} s wall {used:6.3f} s processor")
-    wall, used = (found["ours"][index] / found["plain"][index] for index in range(2))
-    print(f"  ours ÷ plain: wall {wall:.1f}, processor {used:.1f}")
+
+def bench_data(env, count, large):
+    """{customers: medians of the reads for so many}."""
+    partners = data.make_partners(env, count * (10 if large else 3), "Data")
+    account = make_entries(env, partners, ENTRIES)
+    found = {}
+    for size in sorted({OCA_ACTIVITY, count * 3 // 10, count, len(partners)}):
+        found[size] = medians(make_reads(env, account, tuple(partners[:size].ids)), 3, env.cr)
+    return found
+
+
+def bench_oca(conf, count):
+    """{kind: (wall, processor)} of the OCA's module, in its own process."""
+    command = [sys.executable, Path(__file__).with_name("oca_statement.py"), conf, str(count), str(OCA_ACTIVITY)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def describe_data(found, count, oca):
+    reads = found[count]
+    few, many = count * 3 // 10, max(found)
+    for title, name in (
+        (f"data of {count:,} activity statements, s", "activity"),
+        (f"data of {count:,} statements of open items, s", "open_item"),
+        ("two plain SQL queries over the same entries, s", "plain"),
+    ):
+        yield page.goal(title, *(f"{figure:.2f}" for figure in reads[name]), "", None)
+    ratios = [one / other for one, other in zip(reads["activity"], reads["plain"], strict=True)]
+    yield page.goal("activity ÷ plain SQL", *(f"{ratio:.1f}" for ratio in ratios), "≤ 1.5", ratios[1] <= 1.5)
+    growth = [found[many]["activity"][i] / many / (found[few]["activity"][i] / few) for i in range(2)]
+    title = f"time per customer at {many:,} ÷ at {few:,}"
+    yield page.goal(title, *(f"{figure:.2f}" for figure in growth), "≤ 1.2 (linear)", growth[1] <= 1.2)
+    for kind, size, name in (("outstanding", count, "open_item"), ("activity", OCA_ACTIVITY, "activity")):
+        if oca:
+            both = list(zip(oca[kind], found[size][name], strict=True))
+            title = f"OCA partner_statement, {kind}, {size:,} customers, s; ours"
+            yield page.goal(title, *(f"{theirs:.2f}; {ours:.2f}" for theirs, ours in both), "", None)
+            ratios = [f"{theirs / ours:.1f}" for theirs, ours in both]
+            yield page.goal(f"OCA {kind} ÷ ours", *ratios, "", None)
 
 
 def wait_for(port, limit=60):
@@ -238,25 +291,36 @@ def wait_for(port, limit=60):
     raise SystemExit(f"no server answers on port {port}")
 
 
-def main(conf, rounds="5", count="200"):
+def main(conf, oca_conf="-", count="1000", rounds="5"):
     parsed = configparser.RawConfigParser()
     parsed.read(conf)
     database = parsed["options"]["db_name"]
     config.parse_config(["-c", conf, "-d", database], setup_logging=True)
-    port = parsed["options"]["http_port"]
+    port, count = parsed["options"]["http_port"], int(count)
     command = [sys.executable, "-c", "import odoo.cli; odoo.cli.main()", "-c", conf, "-d", database,
                "--http-interface", "127.0.0.1", "--log-level", "error"]  # fmt: skip
-    # the stock layout loads its styles and scripts from the server
-    with subprocess.Popen(command) as server, Registry(database).cursor() as cr:
+    with Registry(database).cursor() as cr:
         env = api.Environment(cr, SUPERUSER_ID, {})
         env["ir.config_parameter"].set_param("report.url", f"http://127.0.0.1:{port}")
-        try:
-            wait_for(int(port))
-            bench_pdf(env, int(rounds))
-        finally:
-            server.terminate()
-        bench_data(env, int(count))
+        # the stock layout loads its styles and scripts from the server
+        with subprocess.Popen(command) as server:
+            try:
+                wait_for(int(port))
+                rows = list(bench_pdf(env, int(rounds)))
+            finally:
+                server.terminate()
+        found = bench_data(env, count, os.environ.get("LARGE"))
         cr.rollback()
+    oca = None if oca_conf == "-" else bench_oca(oca_conf, count)
+    page.append(
+        "Statements of account",
+        f"Customers with {ENTRIES} entries each, half of them payments, all in the month of the statement; medians of "
+        f"3 rounds, of {rounds} for the PDF. Load of the machine at the end {os.getloadavg()[2]:.1f}.",
+        "",
+        *page.HEAD,
+        *rows,
+        *describe_data(found, count, oca),
+    )
 
 
 if __name__ == "__main__":

@@ -156,7 +156,15 @@ def deploy(options):
     return _pytest("-p", "no:odoo", "tests/deploy", *options.rest)
 
 
-OCA_CONTRACT = "odoo-addon-contract==19.0.1.2.1.2"
+# What the benchmarks compare with: the OCA's modules, each with the packages that it needs.
+OCA_PACKAGES = {
+    "contract": ["odoo-addon-contract==19.0.1.2.1.2"],
+    "partner_statement": [
+        "odoo-addon-partner-statement==19.0.1.1.0.16",
+        "odoo-addon-report-xlsx==19.0.1.0.2.2",
+        "odoo-addon-report-xlsx-helper==19.0.1.0.0.2",
+    ],
+}
 
 
 def bench(options):
@@ -167,25 +175,33 @@ def bench(options):
         postgres.copy(build.base(), database)
         build.odoo_run(database, database, "-i", ",".join(modules()))
         conf = server.write_config(database, database, cron=0)
-        oca = _bench_oca() or "-"
-        bills = run([sys.executable, CHECKOUT / "bench/bench.py", conf, oca, *options.rest], env=odoo_environment())
-        return bills or run([sys.executable, CHECKOUT / "bench/receivable.py", conf], env=odoo_environment())
+        for program, *args in (
+            ("bench.py", conf, _bench_oca("contract"), *options.rest),
+            ("statement.py", conf, _bench_oca("partner_statement")),
+            ("matching.py",),
+            ("receivable.py", conf),
+        ):
+            if code := run([sys.executable, CHECKOUT / "bench" / program, *args], env=odoo_environment()):
+                return code
+    return 0
 
 
-def _bench_oca():
-    """The configuration of a database with the OCA's contract module; None when it cannot be fetched."""
-    target, database = folder("oca"), build.name("bench_oca")
-    fetch = ["pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", target, OCA_CONTRACT]
+def _bench_oca(module):
+    """The configuration of a database with a module of the OCA; "-" when it cannot be fetched or installed."""
+    target, database = folder("oca", module), build.name(f"bench_oca_{module}")
+    fetch = ["pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", target, *OCA_PACKAGES[module]]
     if run([sys.executable, "-m", *fetch]):
-        say("contract cannot be fetched: measured without it")
-        return None
+        say(f"{module} cannot be fetched: measured without it")
+        return "-"
     postgres.copy(build.base(), database)
     conf = server.write_config(database, database, cron=0)
     text = conf.read_text().replace(f",{ADDONS}", f",{target}/odoo/addons")
     conf.write_text(text)
-    install = odoo_command("server", "-c", conf, "-d", database, "--no-http", "--stop-after-init", "-i", "contract")
-    code = run(install, log=folder("log") / f"{database}.log", env=odoo_environment())
-    return None if code else conf
+    install = odoo_command("server", "-c", conf, "-d", database, "--no-http", "--stop-after-init", "-i", module)
+    if run(install, log=folder("log") / f"{database}.log", env=odoo_environment()):
+        say(f"{module} cannot be installed: measured without it")
+        return "-"
+    return conf
 
 
 def i18n(options):
