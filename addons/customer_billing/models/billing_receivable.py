@@ -30,6 +30,12 @@ LINE = {
     "amount": SQL("account_move_line.amount_currency"),
     "balance": SQL("account_move_line.balance"),
 }
+# What residuals need of a match.
+MATCH = SQL(", ").join(
+    SQL.identifier("account_partial_reconcile", name)
+    for name in ("id", "debit_move_id", "credit_move_id", "max_date", "amount", "debit_amount_currency",
+                 "credit_amount_currency")
+)  # fmt: skip
 RESIDUAL = SQL("(account_move_line.amount_residual_currency + COALESCE(late.amount_currency, 0))")
 RESIDUAL_COMPANY = SQL("(account_move_line.amount_residual + COALESCE(late.amount, 0))")
 IS_OPEN = SQL("(%s <> 0 OR account_move_line.amount_currency = 0 AND %s <> 0)", RESIDUAL, RESIDUAL_COMPANY)
@@ -156,8 +162,10 @@ class BillingReceivable(models.AbstractModel):
         scope = self._get_scope(company, partner_ids, currency_ids)
         columns = {**LINE, "residual": RESIDUAL} if residual else LINE
         rows = self._fetch(columns, self._select_lines(scope, date_from, date_to, columns))
-        rows += self._get_conversions(scope, date_from, date_to)
-        rows.sort(key=lambda row: (row["date"], row["move_id"], row["move_line_id"], row.get("partial_id", 0)))
+        conversions = self._get_conversions(scope, date_from, date_to)
+        if conversions:
+            rows += conversions
+            rows.sort(key=lambda row: (row["date"], row["move_id"], row["move_line_id"], row.get("partial_id", 0)))
         return rows
 
     @api.model
@@ -413,9 +421,9 @@ class BillingReceivable(models.AbstractModel):
             """%(with)s, later AS (
                 %(later)s
                 UNION
-                SELECT match.* FROM account_partial_reconcile match JOIN touched ON touched.id = match.debit_move_id
+                SELECT %(match)s FROM account_partial_reconcile JOIN touched ON touched.id = debit_move_id
                 UNION
-                SELECT match.* FROM account_partial_reconcile match JOIN touched ON touched.id = match.credit_move_id
+                SELECT %(match)s FROM account_partial_reconcile JOIN touched ON touched.id = credit_move_id
             ), late AS (
                 SELECT side.line_id,
                        SUM(side.amount) FILTER (WHERE side.max_date > %(date)s OR %(unposted)s) AS amount,
@@ -433,6 +441,7 @@ class BillingReceivable(models.AbstractModel):
             )""",
             **{"with": self._with(scope)},
             later=self._select_later(scope, date),
+            match=MATCH,
             date=date,
             unposted=SQL("side.other_id IN (SELECT id FROM unposted)"),
             sides=self._sides(SQL("later")),
@@ -446,14 +455,14 @@ class BillingReceivable(models.AbstractModel):
     def _select_later(self, scope, date):
         """The matches after a date; for some customers through their lines."""
         if scope["partners"] is None:
-            return SQL("SELECT * FROM account_partial_reconcile WHERE max_date > %s", date)
+            return SQL("SELECT %s FROM account_partial_reconcile WHERE max_date > %s", MATCH, date)
         lines = SQL(
             "(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND partner_id IN %s)",
             scope["accounts"],
             self._contacts(scope["partners"]),
         )
         return SQL(" UNION ").join(
-            SQL("SELECT * FROM account_partial_reconcile WHERE max_date > %s AND %s IN %s", date, side, lines)
+            SQL("SELECT %s FROM account_partial_reconcile WHERE max_date > %s AND %s IN %s", MATCH, date, side, lines)
             for side in (SQL("debit_move_id"), SQL("credit_move_id"))
         )
 
@@ -500,7 +509,8 @@ class BillingReceivable(models.AbstractModel):
         """The documents dated in a span; what only changes company currency is nothing to the customer."""
         return SQL(
             """%s SELECT %s FROM %s %s WHERE %s AND account_move_line.date BETWEEN %s AND %s
-                  AND (account_move_line.amount_currency <> 0 OR move.move_type <> 'entry') AND NOT %s""",
+                  AND (account_move_line.amount_currency <> 0 OR move.move_type <> 'entry') AND NOT %s
+                ORDER BY account_move_line.date, account_move_line.move_id, account_move_line.id""",
             self._with_residuals(scope, date_to) if "residual" in columns else self._with(scope),
             self._columns(columns),
             scope["query"].from_clause,
