@@ -7,8 +7,8 @@ none. All that it makes is rolled back. It measures:
   same entries, and for 0.3 to 3 times as many customers, with LARGE=1 to 10 times;
 - the same data as the OCA's module reads it.
 
-With WRITE=1 a section of docs/benchmarks.md is appended. Processor time is that of Python, of wkhtmltopdf and of the database connection (the server that gives the stock
-layout its styles comes on top): compare it on a busy machine.
+With WRITE=1 a section of docs/benchmarks.md is appended. Processor time is that of Python, of wkhtmltopdf and of the
+database connection (the server that gives the stock layout its styles comes on top): compare it on a busy machine.
 """
 
 import configparser
