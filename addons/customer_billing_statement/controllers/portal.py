@@ -369,7 +369,8 @@ class StatementPortal(PortalAccount):
         except (AccessError, MissingError):
             return {"error": request.env._("This statement is not here any more.")}
         try:
-            statement_sudo._confirm_from_portal(name, signature)
+            with request.env.cr.savepoint():  # all or nothing
+                statement_sudo._confirm_from_portal(name, signature)
         except UserError as error:
             return {"error": str(error)}
         url = self._get_statement_url_maker(statement_sudo, access_token)
@@ -392,10 +393,11 @@ class StatementPortal(PortalAccount):
         errors = {}
         if request.httprequest.method == "POST":
             try:
-                disputes, errors = statement_sudo._dispute_from_portal(
-                    {key: value for key, value in form.items() if isinstance(value, str)},
-                    self._get_uploads("files", MAX_FILES),
-                )
+                with request.env.cr.savepoint():  # all or nothing
+                    disputes, errors = statement_sudo._dispute_from_portal(
+                        {key: value for key, value in form.items() if isinstance(value, str)},
+                        self._get_uploads("files", MAX_FILES),
+                    )
             except UserError as error:
                 disputes, errors = None, {"what": str(error)}
             if disputes:

@@ -458,6 +458,7 @@ class BillingStatement(models.Model):
         the confirmation once it was given; for everybody, also the superuser."""
         for names, what in (
             (FROZEN, self.filtered(lambda s: s.state != "draft")),
+            (SCOPE, self.filtered("supersedes_id")),
             (FILES, self.filtered("date_sent")),
             (CONFIRMATION, self.filtered("date_confirmed")),
         ):
@@ -480,7 +481,8 @@ class BillingStatement(models.Model):
                         format_date(self.env, statement.date_to),
                     )
                 )
-            if statement.partner_id.company_id and statement.partner_id.company_id not in company.parent_ids:
+            own_sudo = statement.partner_id.company_id.sudo()  # where a branch belongs is no secret
+            if own_sudo and own_sudo not in company.parent_ids and company not in own_sudo.parent_ids:
                 raise ValidationError(
                     self.env._(
                         "%(customer)s belongs to another company than the statement.",
@@ -496,12 +498,12 @@ class BillingStatement(models.Model):
             )
 
     def unlink(self):
-        superseded = self.supersedes_id
+        replaced = self._get_replaced()
         self.env["billing.exception"]._get_open_of_statements(self)._close(
             self.env._("The statement was deleted.")
         )
         result = super().unlink()
-        superseded._restore()
+        replaced._restore()
         return result
 
     # Check
@@ -732,7 +734,7 @@ class BillingStatement(models.Model):
         return new._get_form_action()
 
     def _reissue(self):
-        self.sudo().write({"state": "superseded", "delivery_state": False})  # protected fields
+        self.sudo().state = "superseded"  # protected field
         self.flush_recordset()
         # sudo: protected fields; the right to write was checked
         new_sudo = self.sudo().create(
@@ -752,6 +754,10 @@ class BillingStatement(models.Model):
         self.activity_unlink(["mail.mail_activity_data_todo"])
         return new_sudo.sudo(self.env.su)
 
+    def _get_replaced(self):
+        """The statements whose place these take now; one that was dropped before takes none."""
+        return self.supersedes_id.filtered(lambda old: old.superseded_by_id in self)
+
     def _restore(self):
         """The statements that a draft was to take the place of are in force again."""
         for old_sudo in self.sudo():  # protected fields
@@ -766,10 +772,10 @@ class BillingStatement(models.Model):
     def action_cancel(self):
         """Withdraw statements that nobody has confirmed; their files stay in the archive."""
         self._check_state("draft", "checked", "sent", "disputed")
-        not_issued = self.filtered(lambda s: not s.date_sent)
+        replaced = self.filtered(lambda s: not s.date_sent)._get_replaced()
         self.sudo().write({"state": "cancelled", "delivery_state": False})  # protected fields
         self.env.flush_all()
-        not_issued.supersedes_id._restore()
+        replaced._restore()
         self.env["billing.exception"]._get_open_of_statements(self)._close(
             self.env._("The statement was cancelled.")
         )

@@ -14,6 +14,7 @@ PORTAL_STATES = ("sent", "confirmed", "disputed", "superseded")
 MAX_NAME = 100
 MAX_TEXT = 5000
 MAX_SIGNATURE_BYTES = 1024 * 1024
+MAX_SIGNATURE_PIXELS = 8_000_000  # a small file may unpack to very many
 # One customer's link cannot fill a disk or a list of tasks.
 MAX_CHOSEN = 50
 MAX_OPEN_DISPUTES = 200
@@ -95,9 +96,12 @@ class BillingStatement(models.Model):
             raise UserError(self.env._("This signature is too large: please draw it again."))
         try:
             image = base64_to_image(signature)
-        except (UserError, binascii.Error, ValueError, Image.DecompressionBombError):
-            image = None
-        if not image or image.format != "PNG":
+            is_whole = image.format == "PNG" and image.width * image.height <= MAX_SIGNATURE_PIXELS
+            if is_whole:
+                image.load()
+        except (UserError, binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            is_whole = False
+        if not is_whole:
             raise UserError(self.env._("The signature did not arrive whole: please draw it again."))
 
     # Object

@@ -9,6 +9,8 @@ from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError
 from odoo.tools.urls import urljoin
 
+from .billing_statement import ISSUED
+
 _logger = logging.getLogger(__name__)
 
 DELIVERY_BATCH = 50
@@ -100,14 +102,7 @@ class BillingStatement(models.Model):
                 )
                 continue
             if not statement._get_recipients():
-                statement._fail_delivery(
-                    self.env._(
-                        "No e-mail address: add one to %s, then send again; or print the statement "
-                        "and mark it as delivered.",
-                        statement.partner_id.display_name,
-                    ),
-                    final=True,
-                )
+                statement._fail_delivery(statement._describe_no_recipient(), final=True)
                 continue
             started = fields.Datetime.now()
             try:
@@ -138,13 +133,28 @@ class BillingStatement(models.Model):
             }
         )
 
+    def _describe_no_recipient(self):
+        """Why nobody can get a mail, and what to do."""
+        if not self.partner_id.active:
+            return self.env._(
+                "%s is archived and gets no mail: restore it, then send again; or print the statement "
+                "and mark it as delivered.",
+                self.partner_id.display_name,
+            )
+        return self.env._(
+            "No e-mail address: add one to %s, then send again; or print the statement "
+            "and mark it as delivered.",
+            self.partner_id.display_name,
+        )
+
     def _get_recipients(self):
         """The contacts with an e-mail address that the statement goes to: for invoices, else the
-        customer itself. Override to send it to others."""
+        customer itself; none that is archived, as these get no mail. Override to send it to others."""
         self.ensure_one()
         partner_sudo = self.partner_id.sudo()  # an address, whoever sends
         contact = partner_sudo.browse(partner_sudo.address_get(["invoice"])["invoice"])
-        return (contact if contact.email else partner_sudo).filtered("email").sudo(self.env.su)
+        recipient = contact if contact.email else partner_sudo
+        return recipient.filtered(lambda partner: partner.email and partner.active).sudo(self.env.su)
 
     def _get_statement_url(self):
         """The full address of the portal page of this statement, with its access token."""
@@ -209,7 +219,7 @@ class BillingStatement(models.Model):
         for notification in notifications_sudo:
             message = notification.mail_message_id
             statement = self.browse(message.res_id).exists()
-            if statement.delivery_state != "sent" or message.date < statement.delivery_date:
+            if statement.state not in ISSUED or statement.delivery_state != "sent" or message.date < statement.delivery_date:
                 continue
             statement._fail_delivery(
                 self.env._(
@@ -232,8 +242,13 @@ class BillingStatement(models.Model):
     # Remind
 
     def action_remind(self):
-        """Remind the customers of statements that wait for an answer, now."""
+        """Remind the customers of statements that wait for an answer, now.
+
+        :raises UserError: a customer has no address
+        """
         self._check_state("sent")
+        if unreachable := self.filtered(lambda statement: not statement._get_recipients())[:1]:
+            raise UserError(unreachable._describe_no_recipient())
         for statement in self:
             statement._remind()
         return True

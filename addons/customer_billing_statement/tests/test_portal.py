@@ -300,6 +300,12 @@ class TestStatementConfirm(StatementPortalCommon):
                     self.assertIn("error", result)
                     self.assertEqual(self.doc.state, "sent")
 
+    def test_a_signature_that_cannot_be_stored_confirms_nothing(self):
+        result = self.accept(signature=png(8000, 7000))  # few bytes, many pixels
+        self.doc.invalidate_recordset()
+        self.assertEqual((self.doc.state, self.doc.confirm_name), ("sent", False))
+        self.assertIn("error", result)
+
     def test_states_that_came_in_between(self):
         self.doc.action_dispute({"name": "Too much", "line_id": self.line.id, "claimed_amount": 1.0})
         self.assertIn("open objections", self.accept()["error"])

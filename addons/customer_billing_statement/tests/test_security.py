@@ -255,3 +255,13 @@ class TestAccess(SecurityCommon):
         collector = self.users["collector"]
         self.own.with_user(collector).action_dispute({"name": "Why", "claimed_amount": 3.0})
         self.assertEqual(self.own.state, "disputed")
+
+    def test_a_verification_shows_no_statement_of_others(self):
+        user = self.users["sales"]
+        self.own.partner_id.user_id = False
+        wizard = self.env["billing.statement.verification"].with_user(user).create(
+            {"statement_id": self.own.id}
+        )  # fmt: skip
+        self.env.invalidate_all()
+        with self.assertRaises(AccessError):
+            wizard.read(["balance_close"])

@@ -300,6 +300,14 @@ class TestIssued(StatementCommon):
         self.assertEqual((statement.state, statement.delivery_state), ("sent", "manual"))
         self.assertTrue(statement.sha256)
 
+    def test_archived_customers_get_no_mail_and_the_statement_says_so(self):
+        self.customer.active = False
+        statement = self.statement("2026-02-01", "2026-02-28")
+        statement.action_check()
+        statement.action_send()
+        mailed = statement.message_ids.notification_ids.res_partner_id
+        self.assertEqual((statement.delivery_state, mailed), ("failed", mailed.browse()))
+
     def test_invariant_13_nobody_changes_an_issued_statement(self):
         statement = self.statement_
         before = self.content(statement)
@@ -421,6 +429,26 @@ class TestIssued(StatementCommon):
                 self.assertEqual(self.statement_.state, "sent")
                 self.assertFalse(self.statement_.superseded_by_id)
 
+    def test_a_dropped_one_does_not_bring_back_what_was_withdrawn_since(self):
+        self.statement_.action_reissue()
+        dropped = self.statement_.superseded_by_id
+        dropped.action_cancel()
+        self.statement_.action_cancel()
+        dropped.unlink()
+        self.assertEqual(self.statement_.state, "cancelled")
+
+    def test_a_statement_in_force_again_is_reminded(self):
+        self.statement_.action_reissue()
+        self.statement_.superseded_by_id.action_cancel()
+        self.assertEqual((self.statement_.state, self.statement_.delivery_state), ("sent", "sent"))
+
+    def test_a_new_one_stays_with_customer_and_period_of_the_old_one(self):
+        self.statement_.action_reissue()
+        new = self.statement_.superseded_by_id
+        for vals in ({"partner_id": self.other_customer.id}, {"date_from": "2026-01-02"}):
+            with self.subTest(vals=vals), self.assertRaises(UserError):
+                new.write(vals)
+
     def test_confirming_needs_a_name_and_of_staff_a_note(self):
         statement = self.statement_
         for arguments in ((" ",), ("Ann Lee",)):
@@ -481,6 +509,12 @@ class TestIssued(StatementCommon):
         self.assertEqual(len(statement.activity_ids), 1)
         statement.action_confirm("Ann Lee", note="By phone")
         self.assertFalse(statement.activity_ids)
+
+    def test_nobody_is_reminded_without_an_address(self):
+        self.customer.email = False
+        with self.assertRaisesRegex(UserError, "No e-mail address"):
+            self.statement_.action_remind()
+        self.assertEqual(self.statement_.reminder_count, 0)
 
     def test_a_mail_that_comes_back_is_a_task(self):
         statement = self.statement_

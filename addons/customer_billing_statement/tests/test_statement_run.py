@@ -308,3 +308,24 @@ class TestCompanies(StatementCommon):
         self.assertFalse(
             theirs.with_user(self.new_staff("officer", login="c_officer")).has_access("read")
         )
+
+    def test_customers_of_a_branch_are_on_the_statements_of_its_company(self):
+        branch = self.env["res.company"].create({"name": "Branch", "parent_id": self.company.id})
+        self.env.user.company_ids |= branch
+        self.env["account.chart.template"].try_loading("generic_coa", branch, install_demo=False)
+        env = self.env(context={**self.env.context, "allowed_company_ids": [branch.id, self.company.id]})
+        customer = env["res.partner"].create(
+            {"name": "Of the branch", "email": "b@example.com", "company_id": branch.id}
+        )
+        move = env["account.move"].create(
+            {
+                "move_type": "out_invoice", "partner_id": customer.id, "invoice_date": "2026-01-09",
+                "company_id": branch.id,
+                "invoice_line_ids": [Command.create({"name": "S", "price_unit": 7.0, "tax_ids": []})],
+            }
+        )  # fmt: skip
+        move.action_post()
+        run = self.new_statement_run()
+        run.action_prepare()
+        line = run.line_ids.filtered(lambda line: line.partner_id == customer)
+        self.assertEqual((line.outcome, line.balance_close), ("made", 7.0), line.reason)

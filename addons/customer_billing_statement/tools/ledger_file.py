@@ -414,9 +414,15 @@ def _sniff(text, score_head):
     best, best_score = ",", None
     for delimiter in DELIMITERS:
         try:
-            head = [tuple(cells) for _number, cells in islice(_records(text, delimiter), HEAD_ROWS) if any(cells)]
+            head = [
+                tuple(cells[: MAX_COLUMNS + 1])
+                for _number, cells in islice(_records(text, delimiter), HEAD_ROWS)
+                if any(cells)
+            ]
         except LedgerError:  # quotes that do not fit this delimiter: told when it is the one taken
-            head = [tuple(line.split(delimiter)) for line in text.split("\n")[:HEAD_ROWS] if line.strip()]
+            head = [
+                tuple(line.split(delimiter, MAX_COLUMNS)) for line in text.split("\n", HEAD_ROWS)[:HEAD_ROWS] if line.strip()
+            ]
         widths = Counter(map(len, head))
         width, count = max(widths.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]), default=(0, 0))
         score = (score_head(head), count * (width > 1), width)

@@ -11,8 +11,9 @@ class BillingStatementVerification(models.TransientModel):
 
     statement_id = fields.Many2one("billing.statement", required=True, readonly=True)
     currency_id = fields.Many2one(related="statement_id.currency_id")
-    statement_state = fields.Selection(related="statement_id.state")
-    balance_close = fields.Monetary(related="statement_id.balance_close")
+    # with the rights of the reader, who has named the statement himself
+    statement_state = fields.Selection(related="statement_id.state", related_sudo=False)
+    balance_close = fields.Monetary(related="statement_id.balance_close", related_sudo=False)
     result = fields.Char(string="Details", readonly=True)
     state = fields.Selection(
         [
