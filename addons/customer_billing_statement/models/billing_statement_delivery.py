@@ -219,7 +219,9 @@ class BillingStatement(models.Model):
         for notification in notifications_sudo:
             message = notification.mail_message_id
             statement = self.browse(message.res_id).exists()
-            if statement.state not in ISSUED or statement.delivery_state != "sent" or message.date < statement.delivery_date:
+            if statement.state not in ISSUED or statement.delivery_state != "sent":
+                continue
+            if message.date < statement.delivery_date:  # of a delivery before
                 continue
             statement._fail_delivery(
                 self.env._(

@@ -420,9 +420,8 @@ def _sniff(text, score_head):
                 if any(cells)
             ]
         except LedgerError:  # quotes that do not fit this delimiter: told when it is the one taken
-            head = [
-                tuple(line.split(delimiter, MAX_COLUMNS)) for line in text.split("\n", HEAD_ROWS)[:HEAD_ROWS] if line.strip()
-            ]
+            lines = text.split("\n", HEAD_ROWS)[:HEAD_ROWS]
+            head = [tuple(line.split(delimiter, MAX_COLUMNS)) for line in lines if line.strip()]
         widths = Counter(map(len, head))
         width, count = max(widths.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]), default=(0, 0))
         score = (score_head(head), count * (width > 1), width)
