@@ -13,6 +13,7 @@ database connection (the server that gives the stock layout its styles comes on 
 
 import configparser
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -195,7 +196,7 @@ def bench_pdf(env, rounds):
 
 
 def make_reads(env, account, ids):
-    """Two ways to read the month for these customers: ours, by kind of statement, and plain SQL."""
+    """Ways to read the month for these customers: ours, by kind of statement, and plain SQL, with and without lines."""
 
     def plain():
         """Totals, and what is open by age: what a statement says, without its lines."""
@@ -238,10 +239,40 @@ def make_reads(env, account, ids):
             )
         )  # fmt: skip
 
+    def listed():
+        """The same, and the entries with what is open of them, as a statement lists them."""
+        plain()
+        env.execute_query(
+            SQL(
+                """
+                WITH matched AS (
+                    SELECT id, SUM(amount) AS amount
+                      FROM (SELECT debit_move_id AS id, debit_amount_currency AS amount
+                              FROM account_partial_reconcile WHERE max_date <= '2026-01-31'
+                         UNION ALL
+                            SELECT credit_move_id, -credit_amount_currency
+                              FROM account_partial_reconcile WHERE max_date <= '2026-01-31') AS sides
+                  GROUP BY id
+                )
+                SELECT l.partner_id, l.currency_id, l.id, l.move_id, move.move_type, l.date, move.invoice_date,
+                       l.date_maturity, move.name, l.ref, l.amount_currency, l.balance,
+                       l.amount_currency - COALESCE(m.amount, 0)
+                  FROM account_move_line l
+                  JOIN account_move move ON move.id = l.move_id
+             LEFT JOIN matched m ON m.id = l.id
+                 WHERE l.account_id = %s AND l.parent_state = 'posted' AND l.partner_id IN %s
+                   AND l.date BETWEEN '2026-01-01' AND '2026-01-31'
+              ORDER BY l.partner_id, l.currency_id, l.date, l.move_id, l.id
+                """,
+                account.id, ids,
+            )
+        )  # fmt: skip
+
     def ours(kind):
         env["billing.statement"]._read_period(env.company, FIRST, LAST, list(ids), {kind})
 
-    return {"plain": plain, "activity": lambda: ours("activity"), "open_item": lambda: ours("open_item")}
+    kinds = {kind: functools.partial(ours, kind) for kind in ("activity", "open_item")}
+    return {"plain": plain, "listed": listed, **kinds}
 
 
 def bench_data(env, count, large):
@@ -266,11 +297,16 @@ def describe_data(found, count, oca):
     for title, name in (
         (f"data of {count:,} activity statements, s", "activity"),
         (f"data of {count:,} statements of open items, s", "open_item"),
-        ("two plain SQL queries over the same entries, s", "plain"),
+        ("two plain SQL aggregates of the same entries, s", "plain"),
+        ("these, and plain SQL that lists the entries, s", "listed"),
     ):
         yield page.goal(title, *(f"{figure:.2f}" for figure in reads[name]), "", None)
-    ratios = [one / other for one, other in zip(reads["activity"], reads["plain"], strict=True)]
-    yield page.goal("activity ÷ plain SQL", *(f"{ratio:.1f}" for ratio in ratios), "≤ 1.5", ratios[1] <= 1.5)
+    for title, name, goal in (
+        ("activity ÷ two aggregates", "plain", "≤ 1.5"),
+        ("activity ÷ plain SQL with the entries listed", "listed", ""),
+    ):
+        ratios = [one / other for one, other in zip(reads["activity"], reads[name], strict=True)]
+        yield page.goal(title, *(f"{ratio:.1f}" for ratio in ratios), goal, ratios[1] <= 1.5 if goal else None)
     growth = [found[many]["activity"][i] / many / (found[few]["activity"][i] / few) for i in range(2)]
     title = f"time per customer at {many:,} ÷ at {few:,}"
     yield page.goal(title, *(f"{figure:.2f}" for figure in growth), "≤ 1.2 (linear)", growth[1] <= 1.2)
