@@ -108,6 +108,14 @@ def refused(content):
 
 PLAIN = workbook(HEAD, [date(2026, 3, 1), "INV/1", 5.5])
 BOMB = with_part(PLAIN, "xl/media/image1.bin", b"\0" * (ledger_file.MAX_UNPACKED + 1))
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def with_xml(name, *parts):
+    """A small file that unpacks to a part of many elements."""
+    return with_part(PLAIN, name, b'<?xml version="1.0"?>' + b"".join(parts))
+
+
 NASTY = {
     "empty": (b"", "empty"),
     "blank": (b" \r\n\n\t", "empty"),
@@ -134,6 +142,19 @@ NASTY = {
         with_part(PLAIN, "xl/sharedStrings.xml", b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><sst>&a;</sst>'),
         "damaged",
     ),
+    "late entities": (
+        with_xml(SHEET, b"<!--", b"x" * 5000, b"-->", b'<!DOCTYPE x [<!ENTITY a "b">]><worksheet>&a;</worksheet>'),
+        "damaged",
+    ),
+    "row of a million cells": (
+        with_xml(SHEET, b"<worksheet><sheetData><row>", b"<c/>" * 1_000_000, b"</row></sheetData></worksheet>"),
+        "too_big_unpacked",
+    ),
+    "millions of empty rows": (
+        with_xml(SHEET, b"<worksheet><sheetData>", b"<row/>" * 1_100_000, b"</sheetData></worksheet>"),
+        "too_big_unpacked",
+    ),
+    "millions of texts": (with_xml("xl/sharedStrings.xml", b"<sst>", b"<si/>" * 1_100_000, b"</sst>"), "too_big_unpacked"),
     "broken sheet": (with_part(PLAIN, "xl/worksheets/sheet1.xml", lambda xml: xml[:200], True), "damaged"),
     "no values": (workbook([None, None], [""]), "no_rows"),
     "one column": (b"Date\n2026-03-01\n", "one_column"),
@@ -151,6 +172,18 @@ def test_nasty_file_is_one_message(name):
     problem = refused(content)
     assert problem.code == code
     assert "%(" not in str(problem) and str(problem).count(".") >= 1
+
+
+def test_no_more_columns_are_looked_at_than_a_table_may_have():
+    widths = []
+
+    def score(rows):
+        widths.extend(len(cells) for cells in rows)
+        return 0
+
+    with pytest.raises(LedgerError):
+        read_file(b"a;" * 1_000_000, score)
+    assert max(widths) == ledger_file.MAX_COLUMNS + 1
 
 
 def test_message_names_the_row():

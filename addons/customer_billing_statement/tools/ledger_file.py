@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
+from xml.parsers import expat
 
 import openpyxl
 
@@ -27,6 +28,7 @@ MAX_UNPACKED = 100 * MEGABYTE
 MAX_ROWS = 50_000
 MAX_COLUMNS = 100
 MAX_SHEET_ROWS = 1_048_576
+MAX_HELD = 300_000  # elements of a workbook in one row, or outside of rows and texts
 HEAD_ROWS = 30
 DELIMITERS = ",;\t|"
 
@@ -183,25 +185,34 @@ def _check_archive(archive):
         if not any(name.startswith(("word/", "ppt/")) for name in names):
             kind = "an OpenDocument or binary workbook" if {"mimetype", "xl/workbook.bin"} & names else "an archive"
         raise LedgerError("not_a_table", kind=kind)
-    has_formulas = False
-    for info in infos:
-        if info.filename.lower().endswith((".xml", ".rels")):
-            with archive.open(info) as part:
-                head = part.read(2048).replace(b"\0", b"")
-                if b"<!DOCTYPE" in head or b"<!ENTITY" in head:
-                    raise LedgerError("damaged")
-                if info.filename.lower().startswith("xl/worksheets/"):
-                    has_formulas = has_formulas or _contains(part, head, (b"<f>", b"<f ", b"<f/"))
+    return any([_scan_part(archive, info) for info in infos if info.filename.lower().endswith((".xml", ".rels"))])
+
+
+def _scan_part(archive, info):
+    """Refuse what would take far more memory as a tree than as text; tell whether there are formulas.
+
+    openpyxl holds a whole row, and all that is not in rows. A few kilobytes may unpack to millions of cells in one.
+    """
+    held, units, has_formulas = 0, 0, False
+
+    def start(tag, _attributes):
+        nonlocal held, units, has_formulas
+        name = tag.rpartition(":")[2]
+        has_formulas = has_formulas or name == "f"
+        is_unit = name in ("row", "si")
+        units, held = units + is_unit, 0 if is_unit else held + 1
+        if held > MAX_HELD or units > MAX_SHEET_ROWS:
+            raise LedgerError("too_big_unpacked", limit=MAX_UNPACKED // MEGABYTE)
+
+    def refuse(*_declaration):
+        raise LedgerError("damaged")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = refuse
+    with archive.open(info) as part:
+        parser.ParseFile(part)
     return has_formulas
-
-
-def _contains(part, chunk, words):
-    tail = b""
-    while chunk:
-        if any(word in tail + chunk for word in words):
-            return True
-        tail, chunk = chunk[-4:], part.read(MEGABYTE)
-    return False
 
 
 def _read_workbook(content, has_formulas, score_head):
