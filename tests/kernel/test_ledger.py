@@ -154,7 +154,10 @@ NASTY = {
         with_xml(SHEET, b"<worksheet><sheetData>", b"<row/>" * 1_100_000, b"</sheetData></worksheet>"),
         "too_big_unpacked",
     ),
-    "millions of texts": (with_xml("xl/sharedStrings.xml", b"<sst>", b"<si/>" * 1_100_000, b"</sst>"), "too_big_unpacked"),
+    "millions of texts": (
+        with_xml("xl/sharedStrings.xml", b"<sst>", b"<si/>" * 1_100_000, b"</sst>"),
+        "too_big_unpacked",
+    ),
     "broken sheet": (with_part(PLAIN, "xl/worksheets/sheet1.xml", lambda xml: xml[:200], True), "damaged"),
     "no values": (workbook([None, None], [""]), "no_rows"),
     "one column": (b"Date\n2026-03-01\n", "one_column"),

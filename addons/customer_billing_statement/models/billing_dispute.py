@@ -131,3 +131,9 @@ class BillingDispute(models.Model):
         if "state" in vals:
             self.sudo().statement_id._refresh_disputed()  # protected field
         return result
+
+    def unlink(self):
+        statements_sudo = self.sudo().statement_id  # protected field
+        result = super().unlink()
+        statements_sudo._refresh_disputed()
+        return result

@@ -560,6 +560,10 @@ class TestDisputes(StatementCommon):
         dispute.action_reject()
         self.statement_.action_confirm("Ann Lee", note="By phone")
 
+    def test_a_deleted_dispute_disputes_nothing(self):
+        self.dispute().with_user(self.new_staff("manager")).unlink()
+        self.assertEqual(self.statement_.state, "sent")
+
     def test_something_missing_on_the_statement(self):
         dispute = self.dispute(line_id=False, claimed_amount=-40.0)
         self.assertEqual((dispute.our_amount, dispute.amount), (0.0, 40.0))
