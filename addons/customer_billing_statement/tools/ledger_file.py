@@ -185,7 +185,9 @@ def _check_archive(archive):
         if not any(name.startswith(("word/", "ppt/")) for name in names):
             kind = "an OpenDocument or binary workbook" if {"mimetype", "xl/workbook.bin"} & names else "an archive"
         raise LedgerError("not_a_table", kind=kind)
-    return any([_scan_part(archive, info) for info in infos if info.filename.lower().endswith((".xml", ".rels"))])
+    parts = [info for info in infos if info.filename.lower().endswith((".xml", ".rels"))]
+    has_formulas = [_scan_part(archive, info) for info in parts]  # all of them, before any is unpacked
+    return any(has_formulas)
 
 
 def _scan_part(archive, info):
