@@ -657,7 +657,7 @@ class BillingContract(models.Model):
                     ("is_current", "=", True),
                 ]
             )
-            lines._compute_is_current()
+            lines.sudo()._compute_is_current()  # engine-owned field
             lines.contract_id._follow_plan()
             self._renew_due(company, today)
 
