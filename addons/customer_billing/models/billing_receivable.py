@@ -388,18 +388,36 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
-    def _sides(self, matches):
-        """Each match once for either of its lines; amounts have the sign of the line."""
+    def _sides(self, matches, debit=None, credit=None):
+        """Each match once for either of its lines; amounts have the sign of the line.
+
+        ``debit`` and ``credit`` are conditions on the matches that count for that side; None: all.
+        """
         return SQL(
             """(SELECT id, debit_move_id AS line_id, credit_move_id AS other_id, max_date, amount,
                        debit_amount_currency AS amount_currency, credit_amount_currency AS other_amount
-                  FROM %(matches)s
+                  FROM %(matches)s WHERE %(debit)s
                  UNION ALL
                 SELECT id, credit_move_id, debit_move_id, max_date, -amount, -credit_amount_currency,
                        -debit_amount_currency
-                  FROM %(matches)s)""",
+                  FROM %(matches)s WHERE %(credit)s)""",
             matches=matches,
+            debit=debit or SQL("TRUE"),
+            credit=credit or SQL("TRUE"),
         )
+
+    @api.model
+    def _own_sides(self, scope):
+        """The matches from the side of the lines in question; those of some customers are found by index."""
+        matches = SQL("account_partial_reconcile")
+        if scope["partners"] is None:
+            return self._sides(matches)
+        lines = SQL(
+            "ANY(ARRAY(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND partner_id IN %s))",
+            scope["accounts"],
+            self._contacts(scope["partners"]),
+        )
+        return self._sides(matches, SQL("debit_move_id = %s", lines), SQL("credit_move_id = %s", lines))
 
     @api.model
     def _is_exchange(self, scope, alias):
@@ -534,7 +552,7 @@ class BillingReceivable(models.AbstractModel):
                LEFT JOIN exchange ON exchange.line_id = other.id
               WHERE %s AND other.parent_state = 'posted'""",
             scope["query"].from_clause,
-            self._sides(SQL("account_partial_reconcile")),
+            self._own_sides(scope),
             scope["query"].where_clause,
         )
 
