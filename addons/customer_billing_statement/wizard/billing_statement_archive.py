@@ -44,8 +44,19 @@ class BillingStatementArchive(models.TransientModel):
 
     @api.model
     def _default_year(self):
-        """The first and the last day of last year, which is archived when it is closed."""
-        year = self.env.company._get_billing_today().year - 1
+        """The first and the last day of last year, which is archived when it is closed; without statements of it, of
+        this year."""
+        year = self.env.company._get_billing_today().year
+        year -= bool(
+            self.env["billing.statement"].search_count(
+                [
+                    ("company_id", "=", self.env.company.id),
+                    ("date_sent", "!=", False),
+                    ("date_to", "<=", f"{year - 1}-12-31"),
+                ],
+                limit=1,
+            )
+        )
         return fields.Date.to_date(f"{year}-01-01"), fields.Date.to_date(f"{year}-12-31")
 
     @api.constrains("date_from", "date_to")
