@@ -1,1 +1,1 @@
-from . import aged_report, portal, price_notice
+from . import aged_report, portal, price_notice, profile

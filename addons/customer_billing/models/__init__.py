@@ -8,6 +8,8 @@ from . import (
     billing_price_revision,
     billing_price_revision_line,
     billing_price_notice,
+    billing_profile_change,
+    billing_profile_confirmation,
     billing_close_reason,
     billing_contract,
     billing_contract_amendment,

@@ -48,6 +48,20 @@ class ResCompany(models.Model):
         "CHECK (billing_mails_per_hour >= 0)", "The number of bills mailed per hour is 0 or more."
     )
 
+    billing_profile_months = fields.Integer(
+        string="Confirm the Profile Every",
+        default=6,
+        help="After so many months customers are asked whether what we know about them is right. 0: never.",
+    )
+    billing_profile_reminder_days = fields.Integer(
+        string="Remind After", default=14, help="Days without an answer, until a reminder."
+    )
+
+    _billing_profile_positive = models.Constraint(
+        "CHECK (billing_profile_months >= 0 AND billing_profile_reminder_days > 0)",
+        "The months between two requests are 0 or more, the days until a reminder 1 or more.",
+    )
+
     @api.constrains("billing_ageing_bounds")
     def _check_billing_ageing_bounds(self):
         for company in self:

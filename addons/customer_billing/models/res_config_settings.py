@@ -17,6 +17,12 @@ class ResConfigSettings(models.TransientModel):
     billing_mails_per_hour = fields.Integer(
         related="company_id.billing_mails_per_hour", readonly=False
     )
+    billing_profile_months = fields.Integer(
+        related="company_id.billing_profile_months", readonly=False
+    )
+    billing_profile_reminder_days = fields.Integer(
+        related="company_id.billing_profile_reminder_days", readonly=False
+    )
     billing_ageing_bounds = fields.Char(related="company_id.billing_ageing_bounds", readonly=False)
     billing_ageing_basis = fields.Selection(related="company_id.billing_ageing_basis", readonly=False)
     billing_price_notice_days = fields.Integer(

@@ -1,4 +1,5 @@
 from odoo import Command, api, fields, models
+from odoo.exceptions import UserError
 
 # Who may read the items of customers, at least of their own.
 RECEIVABLE_GROUPS = ",".join(
@@ -26,6 +27,14 @@ class ResPartner(models.Model):
         help="Portal only: nothing is sent, the customer looks into the portal. Print and post: "
         "sending puts the bill on the list of those to print. Read from the company that the bill "
         "goes to.",
+    )
+    profile_confirm_date = fields.Date(
+        string="Profile Confirmed On",
+        company_dependent=True,
+        help="When the customer last confirmed or corrected what we know about it.",
+    )
+    billing_profile_opt_out = fields.Boolean(
+        string="Not Asked About the Profile", help="The customer does not want to be asked to confirm its profile."
     )
     billing_officer_id = fields.Many2one(
         "res.users", string="Billing Officer", company_dependent=True, domain=[("share", "=", False)]
@@ -75,6 +84,26 @@ class ResPartner(models.Model):
         action["domain"] = [("partner_id", "child_of", self.ids)]
         action["context"] = {"default_partner_id": self[:1].id}
         return action
+
+    def action_ask_billing_profile(self):
+        """Ask these customers to confirm or correct their profile, now.
+
+        :raises AccessError: for users who may not send requests
+        :raises UserError: all of them have been asked already
+        """
+        model = self.env["billing.profile.confirmation"]
+        model.check_access("write")
+        self.check_access("read")
+        records = model._ask(self.commercial_partner_id, self.env.company)
+        if not records:
+            raise UserError(self.env._("They have been asked already: remind them instead."))
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Profile Confirmations"),
+            "res_model": model._name,
+            "view_mode": "list,form",
+            "domain": [("id", "in", records.ids)],
+        }
 
     def action_view_billing_receivable(self):
         """Open what the customer owes today, item by item."""

@@ -15,6 +15,7 @@ from . import (
     test_portal,
     test_price_notice,
     test_price_revision,
+    test_profile,
     test_receivable,
     test_report,
     test_run,

@@ -20,6 +20,8 @@ ACCESS = {
     "billing.price.revision": (NONE, NONE, NONE, READ, FULL, FULL, NONE),
     "billing.price.revision.line": (NONE, NONE, NONE, READ, "rw", "rw", NONE),
     "billing.price.notice":  (NONE, NONE, NONE, READ, "rw", "rw", READ),
+    "billing.profile.confirmation": (NONE, READ, READ, READ, "rw", "rw", READ),
+    "billing.profile.change": (NONE, NONE, NONE, READ, "rw", "rw", NONE),
     "billing.close.reason":  (READ, READ, READ, READ, READ, FULL, READ),
     "billing.contract":      (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.contract.line": (NONE, READ, READ, READ, FULL, FULL, READ),
@@ -48,6 +50,7 @@ WATCHED = (
     "billing.run", "billing.run.line", "billing.dispute", "billing.usage", "billing.meter",
     "billing.check", "billing.cause", "billing.exception", "account.move", "account.move.line",
     "billing.price.revision", "billing.price.revision.line", "billing.price.notice", "mail.mail",
+    "billing.profile.confirmation", "billing.profile.change",
     "ir.cron.trigger",
 )  # fmt: skip
 
@@ -59,6 +62,8 @@ ARGUMENTS = {
     "action_resume": ("2026-02-01",),
     "action_close": ("2026-02-01",),
     "action_amend": ({"lines": [{"product_id": 1}]}, "2026-02-01"),
+    "action_confirm": ("Ann Lee",),
+    "action_refuse": ("Not now",),
     "simulate": ("2026-12-31",),
     "load": (["name"], [["X"]]),
     "record_batch": ([{"meter": "WATER", "quantity": 1}],),
@@ -126,6 +131,8 @@ class SecurityCommon(BillingCommon):
         cls.revision.with_user(cls.second).action_notify()
         cls.notice = cls.revision.notice_ids.filtered(lambda n: n.partner_id == cls.customer)
         cls.notice.action_letter()
+        cls.profile = cls.env["billing.profile.confirmation"]._ask(cls.customer, cls.company)
+        cls.profile.sudo()._answer({"vat": "US99"}, "Ann", "portal")
         cls.proposed_run = cls.new_run("2026-02-01", cls.contract)
         cls.proposed_run.action_propose()
         cls.records = {
@@ -135,6 +142,8 @@ class SecurityCommon(BillingCommon):
             "billing.price.revision": cls.revision,
             "billing.price.revision.line": cls.notice.line_ids,
             "billing.price.notice": cls.notice,
+            "billing.profile.confirmation": cls.profile,
+            "billing.profile.change": cls.profile.change_ids,
             "billing.close.reason": cls.env.ref("customer_billing.billing_close_reason_other"),
             "billing.contract": cls.contract,
             "billing.contract.line": cls.contract.line_ids,

@@ -1,0 +1,88 @@
+from odoo import http
+from odoo.exceptions import AccessError, MissingError, UserError
+from odoo.http import request
+
+from odoo.addons.portal.controllers.portal import CustomerPortal
+
+from ..models.billing_profile_change import BANK, PROFILE_FIELDS
+
+MAX_NAME = 200
+
+
+class ProfilePortal(CustomerPortal):
+    """The page where customers confirm or correct their profile."""
+
+    def _get_confirmation(self, confirmation_id, access_token):
+        """The request as superuser, for those who may see it; raises otherwise."""
+        return self._document_check_access("billing.profile.confirmation", confirmation_id, access_token)
+
+    def _render_profile(self, confirmation_sudo, access_token, **values):
+        partner = confirmation_sudo.partner_id
+        # An answered request shows nothing of the profile: its link may have been passed on.
+        is_open = confirmation_sudo.state == "asked"
+        return request.render(
+            "customer_billing.portal_profile",
+            {
+                "page_name": "profile",
+                "confirmation": confirmation_sudo,
+                "res_company": confirmation_sudo.company_id,
+                "profile": confirmation_sudo.with_context(lang=request.env.lang)._get_profile() if is_open else [],
+                "is_staff": request.env.user._is_internal(),
+                "access_token": access_token,
+                "partner": partner,
+                **values,
+            },
+        )
+
+    @http.route("/my/billing/profile/<int:confirmation_id>", type="http", auth="public", website=True)
+    def portal_profile(self, confirmation_id, access_token=None, message=None, **kw):
+        try:
+            confirmation_sudo = self._get_confirmation(confirmation_id, access_token)
+        except (AccessError, MissingError):
+            return request.redirect("/my")
+        return self._render_profile(
+            confirmation_sudo, access_token, message="stopped" if message == "stopped" else None
+        )
+
+    @http.route(
+        "/my/billing/profile/<int:confirmation_id>/confirm",
+        type="http", auth="public", website=True, methods=["POST"],
+    )  # fmt: skip
+    def portal_profile_confirm(self, confirmation_id, access_token=None, who=None, **post):
+        try:
+            confirmation_sudo = self._get_confirmation(confirmation_id, access_token)
+        except (AccessError, MissingError):
+            return request.redirect("/my")
+        user = request.env.user
+        name = (who or "").strip()[:MAX_NAME] if user._is_public() else user.name
+        if user._is_internal():  # staff note an answer on the record, as far as their rights go
+            return request.redirect("/my")
+        values = {key: post[key] for key in (*PROFILE_FIELDS, BANK) if key in post}
+        error = None
+        if not name:
+            error = request.env._("Please write your name.")
+        elif confirmation_sudo.state == "asked":  # twice clicked: the first counts
+            try:
+                with request.env.cr.savepoint():
+                    confirmation_sudo._answer(values, name, "portal", request.httprequest.remote_addr)
+            except UserError as failure:
+                confirmation_sudo.env.invalidate_all(flush=False)
+                error = str(failure)
+        if error:
+            return self._render_profile(confirmation_sudo, access_token, error=error, who=who)
+        return request.redirect(confirmation_sudo.get_portal_url() if access_token else confirmation_sudo.access_url)
+
+    @http.route(
+        "/my/billing/profile/<int:confirmation_id>/stop",
+        type="http", auth="public", website=True, methods=["POST"],
+    )  # fmt: skip
+    def portal_profile_stop(self, confirmation_id, access_token=None, **kw):
+        try:
+            confirmation_sudo = self._get_confirmation(confirmation_id, access_token)
+        except (AccessError, MissingError):
+            return request.redirect("/my")
+        if not request.env.user._is_internal():
+            confirmation_sudo._stop(request.httprequest.remote_addr)
+        url = confirmation_sudo.get_portal_url(query_string="&message=stopped") if access_token else (
+            f"{confirmation_sudo.access_url}?message=stopped")  # fmt: skip
+        return request.redirect(url)

@@ -1,0 +1,370 @@
+import logging
+
+from psycopg2 import OperationalError
+
+from odoo import api, fields, models
+from odoo.exceptions import ConcurrencyError, UserError
+from odoo.tools import plaintext2html
+from odoo.tools.urls import urljoin
+
+from .billing_profile_change import BANK, PROFILE_FIELDS
+
+_logger = logging.getLogger(__name__)
+
+MAX_REMINDERS = 2
+MAIL_BATCH = 200  # requests of one call of the job
+
+
+class BillingProfileConfirmation(models.Model):
+    """The customer is asked whether what we know about it is right, and what it answered.
+
+    One open request at a time for each customer and company. What the customer corrects is applied at once, but for
+    tax and bank data, which wait for an officer.
+    """
+
+    _name = "billing.profile.confirmation"
+    _description = "Profile Confirmation"
+    _inherit = ["billing.protected.mixin", "portal.mixin", "mail.thread", "mail.activity.mixin"]
+    _order = "id desc"
+    _check_company_auto = True
+    _billing_protected = frozenset(
+        (
+            "partner_id", "company_id", "state", "date_asked", "date_reminded", "reminder_count", "date_answered",
+            "answered_by", "answered_how", "answered_ip", "change_ids", "error",
+        )
+    )  # fmt: skip
+
+    partner_id = fields.Many2one("res.partner", string="Customer", required=True, index=True, ondelete="cascade")
+    company_id = fields.Many2one("res.company", required=True, index=True)
+    state = fields.Selection(
+        [("asked", "Asked"), ("waiting", "Changes to approve"), ("done", "Confirmed"), ("cancelled", "Cancelled")],
+        string="Status",
+        default="asked",
+        required=True,
+        index=True,
+        tracking=True,
+        group_expand=True,
+    )
+    date_asked = fields.Date(string="Asked On")
+    date_reminded = fields.Date(string="Reminded On", groups="base.group_user")
+    reminder_count = fields.Integer(string="Reminders", aggregator=None, groups="base.group_user")
+    date_answered = fields.Datetime(string="Answered On")
+    answered_by = fields.Char()
+    answered_how = fields.Selection([("portal", "Portal"), ("staff", "Told us")], groups="base.group_user")
+    answered_ip = fields.Char(string="IP Address", groups="base.group_user")
+    error = fields.Char(string="What To Do", groups="base.group_user")
+    change_ids = fields.One2many(
+        "billing.profile.change", "confirmation_id", string="Changes", groups="base.group_user"
+    )
+    waiting_count = fields.Integer(
+        compute="_compute_waiting_count", compute_sudo=True, string="To Approve", groups="base.group_user"
+    )
+
+    _open_unique = models.UniqueIndex(
+        "(partner_id, company_id) WHERE state = 'asked'", "This customer has been asked already."
+    )
+
+    @api.depends("partner_id", "date_asked")
+    def _compute_display_name(self):
+        for record in self:
+            record.display_name = self.env._("Profile of %s", record.partner_id.display_name or "")
+
+    @api.depends("change_ids.state")
+    def _compute_waiting_count(self):
+        for record in self:
+            record.waiting_count = len(record.change_ids.filtered(lambda change: change.state == "waiting"))
+
+    def _compute_access_url(self):
+        super()._compute_access_url()
+        for record in self:
+            record.access_url = f"/my/billing/profile/{record.id}"
+
+    def _mail_get_partner_fields(self, introspect_fields=False):
+        return ["partner_id"]
+
+    # Ask
+
+    @api.model
+    def _ask(self, partners, company):
+        """Ask customers for confirmation; those with an open request are left alone.
+
+        :param partners: customers (commercial partners)
+        :param company: the company that asks
+        :return: the new requests; each is mailed, or says in ``error`` why not
+        """
+        asked = self.sudo().search(  # sudo: one request for all, whoever asks
+            [("partner_id", "in", partners.ids), ("company_id", "=", company.id), ("state", "=", "asked")]
+        )
+        records = self.sudo().create(  # engine-owned records
+            [
+                {"partner_id": partner.id, "company_id": company.id, "date_asked": company._get_billing_today()}
+                for partner in partners - asked.partner_id
+            ]
+        )
+        for record in records:
+            if not record._mail("customer_billing.mail_template_profile"):
+                record._escalate()
+        return records.sudo(self.env.su)
+
+    def _get_recipients(self):
+        """Who is asked: the contact for invoices, else the customer itself."""
+        self.ensure_one()
+        partner = self.partner_id
+        contact = partner.browse(partner.address_get(["invoice"])["invoice"])
+        return (contact if contact.email else partner).filtered("email")
+
+    def _mail(self, template_xmlid):
+        """Mail a template; what stands against it is written on the record. Returns whether it was sent."""
+        self.ensure_one()
+        self._portal_ensure_token()
+        if not self._get_recipients():
+            self.error = self.env._(
+                "No e-mail address: add one to %s and ask again, or note what the customer says on the telephone.",
+                self.partner_id.display_name,
+            )
+            return False
+        try:
+            with self.env.cr.savepoint():
+                self.env.ref(template_xmlid).send_mail(
+                    self.id, email_layout_xmlid="mail.mail_notification_light"
+                )
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            if not isinstance(error, UserError):
+                _logger.exception("Profile confirmation %s could not be sent", self.id)
+            self.error = str(error)
+            return False
+        self.error = False
+        return True
+
+    def _get_url(self):
+        """The full address of the page, with its access token."""
+        self.ensure_one()
+        return urljoin(self.get_base_url(), self.get_portal_url())
+
+    def action_remind(self):
+        """Mail the request again."""
+        self.check_access("write")
+        for record in self:
+            record._check_open()
+            record.sudo()._remind()  # protected fields
+        return True
+
+    def action_cancel(self):
+        """Withdraw requests that are not answered."""
+        self.check_access("write")
+        for record in self:
+            record._check_open()
+        self.sudo().state = "cancelled"  # protected field
+        return True
+
+    def _check_open(self):
+        if self.state != "asked":
+            raise UserError(self.env._("%s is answered or cancelled.", self.display_name))
+
+    def _remind(self):
+        self._mail("customer_billing.mail_template_profile")
+        self.write(
+            {
+                "reminder_count": self.reminder_count + 1,
+                "date_reminded": self.company_id._get_billing_today(),
+            }
+        )
+
+    @api.model
+    def _cron_ask(self):
+        """Ask the customers whose profile is old, remind those who have not answered; each its own commit."""
+        commit = self.env["ir.cron"]._commit_progress
+        for company in self.env["res.company"].search([("billing_profile_months", ">", 0)]):
+            partners = self._get_due(company)[:MAIL_BATCH]
+            reminders = self._get_to_remind(company)[:MAIL_BATCH]
+            commit(remaining=len(partners) + len(reminders))
+            for partner in partners:
+                self.with_company(company)._ask(partner, company)
+                if not commit(1):
+                    return
+            for record in reminders:
+                record.with_company(company).sudo()._remind_or_escalate()  # protected fields
+                if not commit(1):
+                    return
+
+    @api.model
+    def _get_due(self, company):
+        """The customers with running contracts whose last confirmation, else first contract, is too long ago."""
+        limit = fields.Date.subtract(company._get_billing_today(), months=company.billing_profile_months)
+        first = {}
+        for partner, start in self.env["billing.contract"]._read_group(
+            [("company_id", "=", company.id), ("state", "in", ("active", "paused"))],
+            ["partner_id"],
+            ["date_start:min"],
+        ):
+            customer = partner.commercial_partner_id
+            first[customer] = min(start, first.get(customer, start))
+        asked = dict(
+            self._read_group(
+                [("company_id", "=", company.id), ("date_asked", ">", limit)], ["partner_id"], ["date_asked:max"]
+            )
+        )
+        partners = self.env["res.partner"].union(*first).with_company(company)
+        return partners.filtered(
+            lambda partner: partner.active
+            and not partner.billing_profile_opt_out
+            and partner not in asked
+            and (partner.profile_confirm_date or first[partner]) <= limit
+        ).sorted("id")
+
+    @api.model
+    def _get_to_remind(self, company):
+        before = fields.Date.subtract(
+            company._get_billing_today(), days=company.billing_profile_reminder_days
+        )
+        return self.search(
+            [
+                ("company_id", "=", company.id),
+                ("state", "=", "asked"),
+                ("date_asked", "<=", before),
+                ("reminder_count", "<=", MAX_REMINDERS),
+                ("partner_id.billing_profile_opt_out", "=", False),
+                "|", ("date_reminded", "=", False), ("date_reminded", "<=", before),
+            ],
+            order="id",
+        )  # fmt: skip
+
+    def _remind_or_escalate(self):
+        """The next reminder; after the last one, a task for whoever looks after the customer."""
+        if self.reminder_count < MAX_REMINDERS and not self.error:
+            self._remind()
+            return
+        self._escalate()
+
+    def _escalate(self):
+        """No mail any more: a person asks."""
+        self.reminder_count = MAX_REMINDERS + 1
+        self._schedule(self.env._("Ask the customer whether its data is right"))
+
+    def _schedule(self, summary):
+        partner = self.partner_id.with_company(self.company_id)
+        self.activity_schedule(
+            "mail.mail_activity_data_todo",
+            summary=summary,
+            user_id=(partner.billing_officer_id or partner.user_id or self.env.user).id,
+            date_deadline=self.company_id._get_billing_today(),
+        )
+
+    # Answer
+
+    def action_confirm(self, name):
+        """Note that the customer confirmed its profile, by telephone or in writing.
+
+        :param str name: who did
+        :raises UserError: the request is answered, or there is no name
+        """
+        self.ensure_one()
+        self.check_access("write")
+        if not (name or "").strip():
+            raise UserError(self.env._("Say who confirmed."))
+        self.sudo()._answer({}, name, "staff")  # protected fields
+        return True
+
+    def action_confirm_customer(self):
+        """Note that the customers told us that all is right."""
+        for record in self:
+            record.action_confirm(record.partner_id.name)
+        return True
+
+    def _answer(self, values, name, how, ip=False):
+        """Record the answer. Callers check access; the record is superuser's.
+
+        :param dict values: field of ``PROFILE_FIELDS`` or ``BANK`` -> the new value as text or id; others are not
+            looked at
+        :param str name: who answered
+        :raises UserError: the request is closed, or a value is not valid: nothing is recorded
+        """
+        self.ensure_one()
+        if not self.try_lock_for_update(allow_referencing=True):
+            raise UserError(self.env._("Somebody answers just now. Please look again in a moment."))
+        self._check_open()
+        changes = self.env["billing.profile.change"]._prepare_changes(self, values)
+        changes = self.env["billing.profile.change"].create(changes)
+        changes._check_values()
+        changes.filtered(lambda change: change.state == "applied")._apply()
+        waiting = changes.filtered(lambda change: change.state == "waiting")
+        self.write(
+            {
+                "state": "waiting" if waiting else "done",
+                "date_answered": fields.Datetime.now(),
+                "answered_by": name,
+                "answered_how": how,
+                "answered_ip": ip,
+                "error": False,
+            }
+        )
+        self.partner_id.with_company(self.company_id).profile_confirm_date = self.company_id._get_billing_today()
+        self.partner_id._message_log(body=self._describe(changes, name, ip))
+        self.activity_unlink(["mail.mail_activity_data_todo"])
+        if waiting:
+            self._schedule(self.env._("Approve or refuse what the customer changed"))
+
+    def _stop(self, ip):
+        """The customer does not want to be asked any more. Callers check access; the record is superuser's."""
+        self.partner_id.billing_profile_opt_out = True
+        self.partner_id._message_log(
+            body=self.env._("Asked (%s) not to be asked about the profile any more.", ip)
+        )
+        if self.state == "asked":
+            self.state = "cancelled"
+
+    def _describe(self, changes, name, ip):
+        """What was answered, for the customer's log."""
+        lines = [
+            self.env._("Profile confirmed by %(name)s (%(ip)s).", name=name, ip=ip)
+            if ip
+            else self.env._("Profile confirmed by %(name)s, noted by %(user)s.", name=name, user=self.env.user.name),
+            *(
+                f"{change.label}: {change.old_text or '–'} → {change.new_text or '–'}"
+                + (self.env._(" (waits for approval)") if change.state == "waiting" else "")
+                for change in changes
+            ),
+        ]
+        return plaintext2html("\n".join(lines))
+
+    def _close_decided(self):
+        """Requests whose changes are all decided are done."""
+        done = self.filtered(lambda record: record.state == "waiting" and not record.waiting_count)
+        done.state = "done"
+        done.activity_unlink(["mail.mail_activity_data_todo"])
+
+    def _get_profile(self):
+        """What the customer sees and may change: a list of dicts (name, label, value, choices, approval)."""
+        self.ensure_one()
+        partner = self.partner_id
+        rows = []
+        for name, approval in PROFILE_FIELDS.items():
+            field, value = partner._fields[name], partner[name]
+            row = {
+                "name": name,
+                "label": field.get_description(self.env, ["string"])["string"],
+                "value": value.id if field.relational else value or "",
+                "choices": None,
+                "approval": approval,
+            }
+            if name == "country_id":
+                row["choices"] = self.env["res.country"].search([])
+            elif name == "state_id":
+                row["choices"] = partner.country_id.state_ids
+                if not row["choices"]:
+                    continue
+            rows.append(row)
+        account = partner.bank_ids[:1].acc_number or ""
+        rows.append(
+            {
+                "name": BANK,
+                "label": self.env._("Bank Account"),
+                "value": "",
+                "masked": f"•••• {account[-4:]}" if account else "",
+                "choices": None,
+                "approval": True,
+            }
+        )
+        return rows

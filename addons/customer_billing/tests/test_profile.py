@@ -1,0 +1,257 @@
+from urllib.parse import urlparse
+
+from freezegun import freeze_time
+
+from odoo.exceptions import AccessError, UserError
+from odoo.http import Request
+from odoo.tests import HttpCase, tagged
+
+from .common import BillingCommon
+
+
+class ProfileCommon(BillingCommon):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.company.billing_profile_months = 6
+        cls.customer.write(
+            {"street": "Old Street 1", "phone": "111", "country_id": cls.env.ref("base.us").id, "vat": "US1"}
+        )
+        cls.bank = cls.env["res.partner.bank"].create({"partner_id": cls.customer.id, "acc_number": "12345678"})
+        cls.officer = cls.new_staff("officer", login="profile_officer")
+        cls.officer.password = "profile_officer"
+
+    def ask(self, partner=None):
+        return self.env["billing.profile.confirmation"]._ask(partner or self.customer, self.company)
+
+    def answer(self, record, **values):
+        record.sudo()._answer(values, "Ann Lee", "portal", "10.0.0.1")
+        return record.change_ids
+
+
+@tagged("post_install", "-at_install")
+class TestProfile(ProfileCommon):
+    def test_confirming_changes_nothing(self):
+        record = self.ask()
+        profile = {row["name"]: row["value"] for row in record._get_profile()}
+        changes = self.answer(record, **profile)
+        self.assertFalse(changes)
+        self.assertEqual(record.state, "done")
+        self.assertEqual((record.answered_by, record.answered_ip), ("Ann Lee", "10.0.0.1"))
+        self.assertEqual(self.customer.profile_confirm_date, self.company._get_billing_today())
+        self.assertIn("Ann Lee", self.customer.message_ids[0].body)
+
+    def test_address_at_once_tax_and_bank_after_approval(self):
+        record = self.ask()
+        changes = self.answer(record, street="New Street 2", vat="US2", bank="87654321")
+        self.assertEqual(dict(changes.mapped(lambda c: (c.field_name, c.state))),
+                         {"street": "applied", "vat": "waiting", "bank": "waiting"})  # fmt: skip
+        self.assertEqual(self.customer.street, "New Street 2")
+        self.assertEqual(self.customer.vat, "US1")
+        self.assertEqual(self.customer.bank_ids, self.bank)
+        self.assertEqual(record.state, "waiting")
+        self.assertTrue(record.activity_ids)
+        by_name = {change.field_name: change.with_user(self.officer) for change in changes}
+        by_name["bank"].action_approve()
+        self.assertEqual(self.customer.bank_ids.acc_number, "87654321")
+        self.assertFalse(self.customer.bank_ids.allow_out_payment)
+        self.assertFalse(self.bank.active)
+        self.assertEqual(record.state, "waiting")
+        with self.assertRaises(UserError):
+            by_name["vat"].action_refuse()
+        by_name["vat"].action_refuse("Send us the certificate")
+        self.assertEqual(self.customer.vat, "US1")
+        self.assertEqual(record.state, "done")
+        self.assertFalse(record.activity_ids)
+        self.assertIn("certificate", record.message_ids[0].body)
+        self.assertEqual(record.message_ids[0].partner_ids, self.customer)
+        self.assertEqual(by_name["vat"].user_id, self.officer)
+        for change in by_name.values():
+            with self.assertRaises(UserError):
+                change.action_approve()
+
+    def test_approval_of_what_changed_since_is_refused(self):
+        change = self.answer(self.ask(), vat="US2")
+        self.customer.vat = "US3"
+        with self.assertRaises(UserError):
+            change.with_user(self.officer).action_approve()
+        self.assertEqual(self.customer.vat, "US3")
+
+    def test_bad_values_change_nothing(self):
+        for values in ({"email": ""}, {"street": "x" * 300}, {"country_id": "abc"}, {"country_id": "99999999999"}):
+            record = self.ask() or self.env["billing.profile.confirmation"].search([("state", "=", "asked")])
+            with self.assertRaises(UserError, msg=values), self.env.cr.savepoint():
+                self.answer(record, phone="222", **values)
+            record.invalidate_recordset()
+            self.assertEqual(record.state, "asked")
+            self.assertFalse(record.change_ids)
+            self.assertEqual(self.customer.phone, "111")
+
+    def test_unknown_fields_are_not_looked_at(self):
+        changes = self.answer(self.ask(), credit_limit="1000000", user_id="1", phone="222", active="")
+        self.assertEqual(changes.mapped("field_name"), ["phone"])
+        self.assertTrue(self.customer.active)
+
+    def test_country_takes_its_state_along(self):
+        self.customer.state_id = self.env.ref("base.state_us_5")
+        change = self.answer(self.ask(), country_id=str(self.env.ref("base.cn").id))
+        change.with_user(self.officer).action_approve()
+        self.assertEqual(self.customer.country_id, self.env.ref("base.cn"))
+        self.assertFalse(self.customer.state_id)
+
+    def test_one_open_request(self):
+        record = self.ask()
+        self.assertFalse(self.ask())
+        with self.assertRaises(UserError):
+            self.customer.with_user(self.officer).action_ask_billing_profile()
+        record.with_user(self.officer).action_confirm("Bob")
+        self.assertEqual((record.state, record.answered_how), ("done", "staff"))
+        with self.assertRaises(UserError):
+            record.action_remind()
+        self.assertTrue(self.customer.with_user(self.officer).action_ask_billing_profile())
+
+    def test_roles(self):
+        record = self.ask()
+        change = self.answer(record, vat="US2")
+        for role in ("sales", "collector", "auditor"):
+            user = self.new_staff(role, login=f"profile_{role}")
+            with self.assertRaises(AccessError):
+                record.with_user(user).action_confirm("X")
+            with self.assertRaises(AccessError):
+                change.with_user(user).action_approve()
+            with self.assertRaises(AccessError):
+                self.customer.with_user(user).action_ask_billing_profile()
+            if role != "auditor":
+                with self.assertRaises(AccessError):
+                    change.with_user(user).read(["new_value"])
+        with self.assertRaises(AccessError):
+            change.with_user(self.officer).write({"new_value": "US9"})
+        with self.assertRaises(AccessError):
+            record.with_user(self.officer).write({"state": "done"})
+
+    def test_nightly_job(self):
+        model = self.env["billing.profile.confirmation"]
+        with freeze_time("2026-01-10"):
+            self.new_contract("2026-01-01")
+            self.new_contract("2026-01-01", partner_id=self.other_customer.id)
+            third = self.env["res.partner"].create({"name": "No address"})
+            self.new_contract("2026-01-01", partner_id=third.id)
+            draft = self.env["res.partner"].create({"name": "Draft"})
+            self.new_contract("2026-01-01", partner_id=draft.id, activate=False)
+            self.other_customer.billing_profile_opt_out = True
+        known = model.search([])
+
+        def work(day):
+            with freeze_time(day), self.in_job():
+                model._cron_ask()
+            return model.search([("company_id", "=", self.company.id)]) - known
+
+        self.assertFalse(work("2026-06-30"))
+        found = work("2026-07-01")
+        self.assertEqual(found.partner_id, self.customer | third)
+        self.assertEqual(work("2026-07-02"), found)
+        record = found.filtered(lambda r: r.partner_id == self.customer)
+        silent = found - record
+        self.assertTrue(silent.error)
+        self.assertEqual(len(silent.activity_ids), 1)
+        self.assertEqual(len(self.env["mail.mail"].sudo().search([("model", "=", model._name)])), 1)
+        for day, count in (("2026-07-14", 0), ("2026-07-15", 1), ("2026-07-16", 1), ("2026-07-29", 2)):
+            work(day)
+            self.assertEqual(record.reminder_count, count, day)
+        self.assertFalse(record.activity_ids)
+        work("2026-08-12")
+        work("2026-08-13")
+        self.assertEqual(len(record.activity_ids), 1)
+        self.assertEqual(len(silent.activity_ids), 1)
+        with freeze_time("2026-08-14"):
+            self.answer(record)
+        self.assertFalse(record.activity_ids)
+        work("2027-02-13")
+        self.assertEqual(record.search_count([("partner_id", "=", self.customer.id)]), 1)
+        work("2027-02-14")
+        self.assertEqual(record.search_count([("partner_id", "=", self.customer.id)]), 2)
+
+    def test_switched_off(self):
+        self.new_contract("2020-01-01")
+        self.env["res.company"].search([]).billing_profile_months = 0
+        with self.in_job():
+            self.env["billing.profile.confirmation"]._cron_ask()
+        self.assertFalse(self.env["billing.profile.confirmation"].search([("company_id", "=", self.company.id)]))
+
+
+@tagged("post_install", "-at_install")
+class TestProfilePortal(ProfileCommon, HttpCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.user = cls.new_portal(cls.customer, "profile_one")
+        cls.other_user = cls.new_portal(cls.other_customer, "profile_two")
+
+    def setUp(self):
+        super().setUp()
+        self.record = self.ask()
+        self.other_record = self.ask(self.other_customer)
+        self.url = f"/my/billing/profile/{self.record.id}"
+
+    def get(self, url, login=None):
+        self.authenticate(login, login)
+        return self.url_open(url, headers={"Accept-Language": "en-US"})
+
+    def post(self, action, login=None, csrf=True, **data):
+        self.authenticate(login, login)
+        if csrf:
+            data["csrf_token"] = Request.csrf_token(self)
+        return self.url_open(f"{self.url}/{action}", data=data, headers={"Accept-Language": "en-US"})
+
+    def test_by_login(self):
+        page = self.get(self.url, "profile_one")
+        for text in ("Old Street 1", "•••• 5678", "Confirm"):
+            self.assertIn(text, page.text)
+        for text in ("12345678", "Your name"):
+            self.assertNotIn(text, page.text)
+        page = self.post("confirm", "profile_one", street="New Street 2", vat="US2", who="Somebody else", user_id=1)
+        self.assertIn("Thank you", page.text)
+        self.assertNotIn("New Street 2", page.text)
+        self.assertEqual(self.customer.street, "New Street 2")
+        self.assertEqual(self.record.answered_by, self.user.name)
+        self.assertEqual(set(self.record.change_ids.mapped("field_name")), {"street", "vat"})
+
+    def test_by_link(self):
+        token = self.record.access_token
+        self.assertIn("Your name", self.get(self.record.get_portal_url()).text)
+        self.assertIn("write your name", self.post("confirm", access_token=token).text)
+        page = self.post("confirm", access_token=token, who="Ann", email="")
+        self.assertIn("cannot be empty", page.text)
+        self.assertEqual(self.record.state, "asked")
+        self.post("confirm", access_token=token, who="Ann", phone="333")
+        self.assertEqual(self.customer.phone, "333")
+        self.post("confirm", access_token=token, who="Eve", phone="444")  # the first answer counts
+        self.assertEqual((self.customer.phone, self.record.answered_by), ("333", "Ann"))
+        self.assertNotIn("Old Street", self.get(self.record.get_portal_url()).text)
+
+    def test_stop(self):
+        page = self.post("stop", access_token=self.record.access_token)
+        self.assertIn("not ask you any more", page.text)
+        self.assertTrue(self.customer.billing_profile_opt_out)
+        self.assertEqual(self.record.state, "cancelled")
+
+    def test_invariant_16_others_get_nothing(self):
+        wrong = self.other_record.access_token
+        for login in ("profile_two", None):
+            for query in ("", "?access_token=wrong", f"?access_token={wrong}"):
+                page = self.get(self.url + query, login)
+                self.assertTrue(urlparse(page.url).path.endswith("/my" if login else "/web/login"), page.url)
+                self.assertNotIn("Old Street", page.text)
+            self.post("confirm", login, access_token=wrong, who="X", phone="9")
+            self.post("stop", login, access_token=wrong)
+        self.assertEqual(self.post("confirm", "profile_one", csrf=False, phone="9").status_code, 400)
+        self.get(self.record.get_portal_url(), "profile_officer")
+        self.post("confirm", "profile_officer", access_token=self.record.access_token, phone="9")
+        self.assertEqual((self.customer.phone, self.record.state), ("111", "asked"))
+        self.assertFalse(self.customer.billing_profile_opt_out)
+        with self.assertRaises(AccessError):
+            self.record.with_user(self.user).action_confirm("X")
+        for name in ("error", "answered_ip", "change_ids"):
+            with self.assertRaises(AccessError):
+                self.record.with_user(self.user).read([name])
+        self.assertFalse(self.record.with_user(self.other_user).search([("id", "=", self.record.id)]))
