@@ -2,7 +2,7 @@ from unittest.mock import patch
 
 from psycopg2.errors import UniqueViolation
 
-from odoo import Command
+from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import format_date, mute_logger
@@ -519,6 +519,22 @@ class TestRun(BillingCommon):
             self.env["billing.run"]._cron_run_jobs()
         self.assertEqual(run.state, "posted")
         self.assertEqual(run.move_ids.amount_untaxed, 100.0)
+
+    def test_job_leaves_a_run_that_another_transaction_holds(self):
+        run = self.new_run("2026-01-01", self.new_contract("2026-01-01"))
+        cron = self.env.ref("customer_billing.ir_cron_run_jobs")
+        triggers = self.env["ir.cron.trigger"].search_count([("cron_id", "=", cron.id)])
+        with patch.object(type(run), "_job_inline_limit", 0), self.in_job():
+            run.action_propose()
+            with patch.object(type(run), "_attempt", return_value=False) as attempt:
+                self.env["billing.run"]._cron_run_jobs()
+            self.assertEqual(attempt.call_count, 1)
+            self.assertEqual(run.job, "propose")
+            later = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)], order="id desc", limit=1)
+            self.assertGreater(later.call_at, fields.Datetime.now())
+            self.assertEqual(self.env["ir.cron.trigger"].search_count([("cron_id", "=", cron.id)]), triggers + 2)
+            self.env["billing.run"]._cron_run_jobs()
+        self.assertFalse(run.job)
 
     def test_customer_reference_and_text_are_on_the_bill(self):
         self.env["res.lang"]._activate_lang("fr_FR")
