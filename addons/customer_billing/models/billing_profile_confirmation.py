@@ -245,10 +245,18 @@ class BillingProfileConfirmation(models.Model):
 
     def _schedule(self, summary):
         partner = self.partner_id.with_company(self.company_id)
+        contracts = self.env["billing.contract"].search(
+            [
+                ("partner_id", "child_of", partner.id),
+                ("company_id", "=", self.company_id.id),
+                ("officer_id", "!=", False),
+            ],
+            limit=1,
+        )
         self.activity_schedule(
             "mail.mail_activity_data_todo",
             summary=summary,
-            user_id=(partner.billing_officer_id or partner.user_id or self.env.user).id,
+            user_id=(partner.billing_officer_id or contracts.officer_id or partner.user_id or self.env.user).id,
             date_deadline=self.company_id._get_billing_today(),
         )
 
