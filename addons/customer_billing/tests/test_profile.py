@@ -154,7 +154,8 @@ class TestProfile(ProfileCommon):
         silent = found - record
         self.assertTrue(silent.error)
         self.assertEqual(len(silent.activity_ids), 1)
-        self.assertEqual(len(self.env["mail.mail"].sudo().search([("model", "=", model._name)])), 1)
+        mails = self.env["mail.mail"].sudo().search([("model", "=", model._name)])
+        self.assertEqual(len(mails.filtered(lambda mail: mail.recipient_ids == self.customer)), 1)
         for day, count in (("2026-07-14", 0), ("2026-07-15", 1), ("2026-07-16", 1), ("2026-07-29", 2)):
             work(day)
             self.assertEqual(record.reminder_count, count, day)
