@@ -1,10 +1,13 @@
+from collections import defaultdict
 from datetime import date as Date
+from datetime import timedelta
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.tools import SQL
 
 from ..tools.ageing import first_days
+from ..tools.customer_account import CustomerAccount
 
 # A receivable line on a date: its columns by the name that they have in the results.
 KIND = SQL(
@@ -39,6 +42,16 @@ MATCH = SQL(", ").join(
 RESIDUAL = SQL("(account_move_line.amount_residual_currency + COALESCE(late.amount_currency, 0))")
 RESIDUAL_COMPANY = SQL("(account_move_line.amount_residual + COALESCE(late.amount, 0))")
 IS_OPEN = SQL("(%s <> 0 OR account_move_line.amount_currency = 0 AND %s <> 0)", RESIDUAL, RESIDUAL_COMPANY)
+# What the customer sees happen: the rest only changes company currency.
+IS_DOCUMENT = SQL("(account_move_line.amount_currency <> 0 OR move.move_type <> 'entry')")
+# A line in an account: amounts as floating point, which Python reads in a fraction of the time of exact numbers.
+ENTRY = {
+    **{name: sql for name, sql in LINE.items() if name not in ("contact_id", "company_id", "balance")},
+    "amount": SQL("%s::float8", LINE["amount"]),
+    "residual": SQL("%s::float8", RESIDUAL),
+    "residual_company": SQL("%s::float8", RESIDUAL_COMPANY),
+}
+BY_DATE = SQL("ORDER BY account_move_line.date, account_move_line.move_id, account_move_line.id")
 BASIS = {
     "due": LINE["date_maturity"],
     "invoice": SQL("COALESCE(move.invoice_date, account_move_line.date)"),
@@ -145,12 +158,11 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
-    def _get_movements(self, company, date_from, date_to, partner_ids=None, currency_ids=None, residual=False):
+    def _get_movements(self, company, date_from, date_to, partner_ids=None, currency_ids=None):
         """Return what changed the accounts of customers from one day to another, in order of date.
 
         Closing = opening + Σ amount, for each customer and currency. Parameters as for ``_get_open_items``.
 
-        :param bool residual: also say what of each item was open at the end, as ``residual`` (not of matches)
         :return: list of dicts: ``move_line_id, move_id, partner_id, contact_id, company_id, currency_id, date,
             invoice_date, date_maturity, kind, number, ref, amount, balance``. Beside the kinds of items there are
             ``conversion``, a match of items in two currencies (one row in each of them), and ``transfer``, a match
@@ -160,13 +172,77 @@ class BillingReceivable(models.AbstractModel):
         :raises AccessError: when the user may not read journal items, or not those of the company
         """
         scope = self._get_scope(company, partner_ids, currency_ids)
-        columns = {**LINE, "residual": RESIDUAL} if residual else LINE
-        rows = self._fetch(columns, self._select_lines(scope, date_from, date_to, columns))
-        conversions = self._get_conversions(scope, date_from, date_to)
+        rows = self._fetch(LINE, SQL("%s %s", self._select_lines(scope, date_from, date_to, LINE), BY_DATE))
+        return self._sort_movements(rows, self._get_conversions(scope, date_from, date_to))
+
+    @api.model
+    def _sort_movements(self, rows, conversions):
+        """Lines, which are in order, with matches among them."""
         if conversions:
             rows += conversions
             rows.sort(key=lambda row: (row["date"], row["move_id"], row["move_line_id"], row.get("partial_id", 0)))
         return rows
+
+    @api.model
+    def _get_accounts(self, company, date_from, date_to, partner_ids, basis=None, bounds=None, list_movements=True):
+        """Return the accounts of customers over a period, from one look at the items. Parameters as for
+        ``_get_balances``.
+
+        :param bool list_movements: False when their sums are enough
+        :return: dict by (customer, currency) of ``CustomerAccount``. Its ``items`` are by due date, its ``movements``
+            in order of date, dicts as of ``_get_open_items`` and ``_get_movements`` without ``contact_id, company_id,
+            balance``; movements that are no matches have a ``residual``, too
+        :raises AccessError: when the user may not read journal items, or not those of the company
+        """
+        scope = self._get_scope(company, partner_ids)
+        bounds = bounds or company.sudo()._get_billing_ageing_bounds()
+        bucket = self._get_bucket_sql(date_to, basis or company.sudo().billing_ageing_basis, bounds)
+        moved = SQL("(%s >= %s AND %s)", LINE["date"], date_from, IS_DOCUMENT) if list_movements else SQL("FALSE")
+        columns = {**ENTRY, "moved": moved, "bucket": bucket}
+        if list_movements:
+            accounts = defaultdict(CustomerAccount)
+            query = self._select_period(scope, date_to, columns)
+        else:
+            accounts = self._read_turnover(scope, date_from, date_to)
+            query = self._select_open(scope, date_to, columns)
+        for row in self._fetch(columns, query):
+            account = accounts[row["partner_id"], row["currency_id"]]
+            if row["residual"] or row["residual_company"] and not row["amount"]:
+                account.items.append(row)
+            if row["moved"]:
+                account.movements.append(row)
+        for account in accounts.values():
+            account.add_movements(account.movements)
+        conversions = defaultdict(list)
+        for row in self._get_conversions(scope, date_from, date_to):
+            conversions[row["partner_id"], row["currency_id"]].append(row)
+        for key, rows in conversions.items():
+            accounts[key].add_movements(rows)
+            if list_movements:
+                self._sort_movements(accounts[key].movements, rows)
+        digits = {currency: self.env["res.currency"].browse(currency).decimal_places for _partner, currency in accounts}
+        company_digits = company.sudo().currency_id.decimal_places
+        for (_partner, currency), account in accounts.items():
+            account.close(date_to, len(bounds) + 2, digits[currency], company_digits)
+        return accounts
+
+    @api.model
+    def _read_turnover(self, scope, date_from, date_to):
+        """Accounts with the sums of their lines in a span."""
+        amount = LINE["amount"]
+        columns = {"partner_id": LINE["partner_id"], "currency_id": LINE["currency_id"], "amount": amount}
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT partner_id, currency_id, COALESCE(SUM(amount) FILTER (WHERE amount > 0), 0),
+                          COALESCE(-SUM(amount) FILTER (WHERE amount < 0), 0), COUNT(*)
+                     FROM (%s) line GROUP BY partner_id, currency_id""",
+                self._select_lines(scope, date_from, date_to, columns),
+            )
+        )
+        accounts = defaultdict(CustomerAccount)
+        for partner, currency, debit, credit, count in rows:
+            accounts[partner, currency] = CustomerAccount(debit=debit, credit=credit, move_count=count)
+        return accounts
 
     @api.model
     def _get_balances(self, company, date, partner_ids=None, currency_ids=None, basis=None, bounds=None):
@@ -210,13 +286,15 @@ class BillingReceivable(models.AbstractModel):
         return {tuple(row[:2]): {**dict(zip(names, row[2:8], strict=True)), "buckets": list(row[8:])} for row in rows}
 
     @api.model
-    def _check_identity(self, company, date, partner_ids=None):
+    def _check_identity(self, company, date, partner_ids=None, date_from=None):
         """Compare two ways to the same balances. Parameters as for ``_get_open_items``.
 
         Only for those who may read all items of the customers in question.
 
+        :param date date_from: first day of a period that ends on ``date``; None for the day after
         :return: dict by (customer, currency) of dicts. In currency: ``closing``, by residuals; ``closing_by_sums``,
-            by amounts and conversions up to the date; their ``difference``. In company currency:
+            by amounts and conversions up to the date; their ``difference``; ``opening_by_sums``, by those before
+            ``date_from``. In company currency:
             ``balance_company``, by residuals of open items; ``exchange_rest``, what exchange entries have booked or
             will book on items without changing them in currency; ``ledger``, the general ledger's balance;
             ``moved_company``, what matches moved between customers and currencies (zero over all of them);
@@ -224,19 +302,24 @@ class BillingReceivable(models.AbstractModel):
         :raises AccessError: when the user may not read journal items, or not those of the company
         """
         scope = self._get_scope(company, partner_ids)
+        date_from = date_from or date + timedelta(days=1)
         result = {}
         for names, query in (
             (("closing", "balance_company", "exchange_rest"), self._select_residuals(scope, date)),
-            (("amounts", "ledger"), self._select_sums(scope, date)),
-            (("conversions", "moved_company"), self._select_moved(scope, date)),
+            (("amounts_before", "amounts", "ledger"), self._select_sums(scope, date_from, date)),
+            (("conversions_before", "conversions", "moved_company"), self._select_moved(scope, date_from, date)),
         ):
             for partner, currency, *values in self.env.execute_query(query):
                 result.setdefault((partner, currency), {}).update(zip(names, values, strict=True))
-        names = ("closing", "balance_company", "exchange_rest", "amounts", "ledger", "conversions", "moved_company")
+        names = (
+            "closing", "balance_company", "exchange_rest", "amounts_before", "amounts", "ledger",
+            "conversions_before", "conversions", "moved_company",
+        )  # fmt: skip
         round_company = company.sudo().currency_id.round
         for (_partner, currency), values in result.items():
             values.update({name: values.get(name) or 0.0 for name in names})
             round_amount = self.env["res.currency"].browse(currency).round
+            values["opening_by_sums"] = round_amount(values.pop("amounts_before") + values.pop("conversions_before"))
             values["closing_by_sums"] = round_amount(values.pop("amounts") + values.pop("conversions"))
             values["difference"] = round_amount(values["closing"] - values["closing_by_sums"])
             values["difference_company"] = round_company(
@@ -388,36 +471,18 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
-    def _sides(self, matches, debit=None, credit=None):
-        """Each match once for either of its lines; amounts have the sign of the line.
-
-        ``debit`` and ``credit`` are conditions on the matches that count for that side; None: all.
-        """
+    def _sides(self, matches):
+        """Each match once for either of its lines; amounts have the sign of the line."""
         return SQL(
             """(SELECT id, debit_move_id AS line_id, credit_move_id AS other_id, max_date, amount,
                        debit_amount_currency AS amount_currency, credit_amount_currency AS other_amount
-                  FROM %(matches)s WHERE %(debit)s
+                  FROM %(matches)s
                  UNION ALL
                 SELECT id, credit_move_id, debit_move_id, max_date, -amount, -credit_amount_currency,
                        -debit_amount_currency
-                  FROM %(matches)s WHERE %(credit)s)""",
+                  FROM %(matches)s)""",
             matches=matches,
-            debit=debit or SQL("TRUE"),
-            credit=credit or SQL("TRUE"),
         )
-
-    @api.model
-    def _own_sides(self, scope):
-        """The matches from the side of the lines in question; those of some customers are found by index."""
-        matches = SQL("account_partial_reconcile")
-        if scope["partners"] is None:
-            return self._sides(matches)
-        lines = SQL(
-            "ANY(ARRAY(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND partner_id IN %s))",
-            scope["accounts"],
-            self._contacts(scope["partners"]),
-        )
-        return self._sides(matches, SQL("debit_move_id = %s", lines), SQL("credit_move_id = %s", lines))
 
     @api.model
     def _is_exchange(self, scope, alias):
@@ -464,9 +529,7 @@ class BillingReceivable(models.AbstractModel):
             unposted=SQL("side.other_id IN (SELECT id FROM unposted)"),
             sides=self._sides(SQL("later")),
             accounts=scope["accounts"],
-            customers=SQL("TRUE")
-            if scope["partners"] is None
-            else SQL("partner_id IN %s", self._contacts(scope["partners"])),
+            customers=self._is_of(scope),
         )
 
     @api.model
@@ -524,26 +587,81 @@ class BillingReceivable(models.AbstractModel):
 
     @api.model
     def _select_lines(self, scope, date_from, date_to, columns):
-        """The documents dated in a span; what only changes company currency is nothing to the customer."""
+        """The documents dated in a span."""
         return SQL(
-            """%s SELECT %s FROM %s %s WHERE %s AND account_move_line.date BETWEEN %s AND %s
-                  AND (account_move_line.amount_currency <> 0 OR move.move_type <> 'entry') AND NOT %s
-                ORDER BY account_move_line.date, account_move_line.move_id, account_move_line.id""",
-            self._with_residuals(scope, date_to) if "residual" in columns else self._with(scope),
+            "%s SELECT %s FROM %s WHERE %s AND account_move_line.date BETWEEN %s AND %s AND %s AND NOT %s",
+            self._with(scope),
             self._columns(columns),
             scope["query"].from_clause,
-            SQL("LEFT JOIN late ON late.line_id = account_move_line.id" if "residual" in columns else ""),
             scope["query"].where_clause,
             date_from,
             date_to,
+            IS_DOCUMENT,
             self._is_exchange(scope, "account_move_line"),
+        )
+
+    @api.model
+    def _select_period(self, scope, date, columns):
+        """The lines up to a date that count as ``moved`` or are open, in order of date."""
+        return SQL(
+            """%s SELECT %s FROM %s LEFT JOIN late ON late.line_id = account_move_line.id
+                WHERE %s AND account_move_line.date <= %s AND (%s OR %s) AND NOT %s %s""",
+            self._with_residuals(scope, date),
+            self._columns(columns),
+            scope["query"].from_clause,
+            scope["query"].where_clause,
+            date,
+            columns["moved"],
+            IS_OPEN,
+            self._is_exchange(scope, "account_move_line"),
+            BY_DATE,
         )
 
     # Matches that are a movement: those between two currencies or two customers
 
     @api.model
+    def _with_suspects(self, scope, date_from=None):
+        """``_with``, and ``suspect``: the matches that may be a movement, those from a date on.
+
+        Nearly all matches are between two lines of one contact, company and currency, of the same amount: they are
+        told by the ids that ``own`` lines have. Those of some customers are found by their lines.
+        """
+        return SQL(
+            """%(with)s, own AS MATERIALIZED (
+                SELECT id, partner_id, currency_id, company_id, %(is_exchange)s AS is_exchange
+                  FROM account_move_line WHERE account_id = ANY(%(accounts)s) AND %(customers)s
+            ), suspect AS (
+                SELECT %(match)s FROM own debit
+                  JOIN account_partial_reconcile ON debit_move_id = debit.id
+                  LEFT JOIN own credit ON credit.id = credit_move_id
+                 WHERE %(since)s
+                   AND (credit.id IS NULL OR credit.partner_id IS DISTINCT FROM debit.partner_id
+                        OR credit.currency_id <> debit.currency_id OR credit.company_id <> debit.company_id
+                        OR debit_amount_currency <> credit_amount_currency
+                        OR credit.is_exchange OR debit.is_exchange)
+                 UNION ALL
+                SELECT %(match)s FROM own credit
+                  JOIN account_partial_reconcile ON credit_move_id = credit.id
+                 WHERE %(since)s AND NOT EXISTS (SELECT FROM own WHERE id = debit_move_id)
+            )""",
+            **{"with": self._with(scope)},
+            is_exchange=self._is_exchange(scope, "account_move_line"),
+            accounts=scope["accounts"],
+            customers=self._is_of(scope),
+            match=MATCH,
+            since=SQL("max_date >= %s", date_from) if date_from else SQL("TRUE"),
+        )
+
+    @api.model
+    def _is_of(self, scope):
+        """Whether a line is of the customers in question."""
+        if scope["partners"] is None:
+            return SQL("TRUE")
+        return SQL("partner_id IN %s", self._contacts(scope["partners"]))
+
+    @api.model
     def _from_matches(self, scope):
-        """FROM and WHERE: lines with the matches that count, from the line's side."""
+        """FROM and WHERE: lines with the suspected matches that count, from the line's side."""
         return SQL(
             """FROM %s
                JOIN %s side ON side.line_id = account_move_line.id
@@ -552,7 +670,7 @@ class BillingReceivable(models.AbstractModel):
                LEFT JOIN exchange ON exchange.line_id = other.id
               WHERE %s AND other.parent_state = 'posted'""",
             scope["query"].from_clause,
-            self._own_sides(scope),
+            self._sides(SQL("suspect")),
             scope["query"].where_clause,
         )
 
@@ -606,11 +724,10 @@ class BillingReceivable(models.AbstractModel):
         rows = self._fetch(
             columns,
             SQL(
-                "%s SELECT %s %s AND side.max_date >= %s AND %s BETWEEN %s AND %s AND %s ORDER BY side.id",
-                self._with(scope),
+                "%s SELECT %s %s AND %s BETWEEN %s AND %s AND %s ORDER BY side.id",
+                self._with_suspects(scope, date_from),
                 self._columns(columns),
                 self._from_matches(scope),
-                date_from,
                 self._match_date,
                 date_from,
                 date_to,
@@ -668,31 +785,41 @@ class BillingReceivable(models.AbstractModel):
         )
 
     @api.model
-    def _select_sums(self, scope, date):
-        """By customer and currency: amounts of documents, and the general ledger's balance."""
+    def _select_sums(self, scope, date_from, date):
+        """By customer and currency: amounts of documents before and up to a date, and the general ledger's balance."""
+        is_exchange = self._is_exchange(scope, "account_move_line")
         return SQL(
-            """%s SELECT %s, %s, SUM(account_move_line.amount_currency) FILTER (WHERE NOT %s),
-                      SUM(account_move_line.balance)
+            """%s SELECT %s, %s, SUM(%s) FILTER (WHERE %s < %s AND NOT %s), SUM(%s) FILTER (WHERE NOT %s), SUM(%s)
                  FROM %s WHERE %s AND account_move_line.date <= %s GROUP BY 1, 2""",
             self._with(scope),
             LINE["partner_id"],
             LINE["currency_id"],
-            self._is_exchange(scope, "account_move_line"),
+            LINE["amount"],
+            LINE["date"],
+            date_from,
+            is_exchange,
+            LINE["amount"],
+            is_exchange,
+            LINE["balance"],
             scope["query"].from_clause,
             scope["query"].where_clause,
             date,
         )
 
     @api.model
-    def _select_moved(self, scope, date):
-        """By customer and currency: conversions up to a date, and what they moved in company currency."""
+    def _select_moved(self, scope, date_from, date):
+        """By customer and currency: conversions before and up to a date, and what they moved in company currency."""
         return SQL(
-            """%s SELECT %s, %s, SUM(-side.amount_currency) FILTER (WHERE %s <= %s AND %s),
+            """%s SELECT %s, %s, SUM(-side.amount_currency) FILTER (WHERE %s < %s AND %s),
+                      SUM(-side.amount_currency) FILTER (WHERE %s <= %s AND %s),
                       SUM(-side.amount) FILTER (WHERE side.max_date <= %s AND %s)
                  %s AND account_move_line.date <= %s GROUP BY 1, 2""",
-            self._with(scope),
+            self._with_suspects(scope),
             LINE["partner_id"],
             LINE["currency_id"],
+            self._match_date,
+            date_from,
+            self._is_conversion(scope),
             self._match_date,
             date,
             self._is_conversion(scope),

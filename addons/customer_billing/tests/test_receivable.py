@@ -573,9 +573,50 @@ class TestReceivableHistories(ReceivableCommon):
             self.assertAlmostEqual(values["balance"], sum(values["buckets"]), 2)
             start_balance = opening.get(key, {"balance": 0.0})["balance"]
             self.assertAlmostEqual(start_balance + moved.get(key, 0.0), values["balance"], 2, (key, start, end))
+        self.check_accounts(start, end, opening, closing)
         ledger = sum(
             line.balance for line in lines if line.parent_state == "posted" and line.date <= end
         )
-        found = self.receivable._check_identity(self.company, end)
+        found = self.receivable._check_identity(self.company, end, date_from=start)
+        for key, row in found.items():
+            self.assertEqual(row["opening_by_sums"], opening.get(key, {"balance": 0.0})["balance"], (key, start))
         self.assertFalse({key: row for key, row in found.items() if row["difference"] or row["difference_company"]})
         self.assertAlmostEqual(sum(row["balance_company"] + row["exchange_rest"] for row in found.values()), ledger, 2)
+
+    def check_accounts(self, start, end, opening, closing):
+        """What statements read at once is what the other queries say one by one."""
+        partners = (self.customer | self.other_customer).ids
+        arguments = (self.company, start, end, partners)
+        listed = self.receivable._get_accounts(*arguments, bounds=[7, 14], basis="invoice")
+        summed = self.receivable._get_accounts(*arguments, bounds=[7, 14], basis="invoice", list_movements=False)
+        movements, items = {}, {}
+        for row in self.receivable._get_movements(*arguments):
+            movements.setdefault((row["partner_id"], row["currency_id"]), []).append(row)
+        for row in self.receivable._get_open_items(self.company, end, partners):
+            items.setdefault((row["partner_id"], row["currency_id"]), []).append(row)
+        for key in {*opening, *closing, *movements, *items, *listed}:
+            if key[0] not in partners:
+                continue
+            account, sums = listed[key], summed[key]
+            self.assertAlmostEqual(account.opening, opening.get(key, {"balance": 0.0})["balance"], 6, (key, start))
+            self.assert_same_rows(account.movements, movements.get(key, []))
+            self.assert_same_rows(account.items, items.get(key, []))
+            amounts = [row["amount"] for row in account.movements]
+            self.assertAlmostEqual(account.debit, sum(amount for amount in amounts if amount > 0), 6)
+            self.assertAlmostEqual(account.credit, -sum(amount for amount in amounts if amount < 0), 6)
+            self.assertEqual(account.move_count, len(amounts))
+            for name, value in closing.get(key, {}).items():
+                if hasattr(account, name):
+                    self.assertEqual(getattr(account, name), value, name)
+            for name in ("opening", "debit", "credit", "move_count", "balance", "balance_company", "overdue",
+                         "unallocated", "items"):  # fmt: skip
+                unmoved = [{**row, "moved": False} for row in account.items]
+                self.assertEqual(getattr(sums, name), unmoved if name == "items" else getattr(account, name), name)
+
+    def assert_same_rows(self, found, expected):
+        """The rows, but for the columns that only one of them has."""
+        self.assertEqual(len(found), len(expected))
+        for row, other in zip(found, expected, strict=True):
+            common = row.keys() & other.keys()
+            self.assertGreaterEqual(common, {"move_line_id", "date", "kind", "number", "amount"})
+            self.assertEqual({name: row[name] for name in common}, {name: other[name] for name in common})

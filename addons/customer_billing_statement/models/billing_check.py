@@ -62,13 +62,13 @@ class BillingCheck(models.Model):
 
     @api.model
     def _check_statement_ledger(self, statements, params):
-        """The closing balances of the customer tie to its receivable in the general ledger."""
+        """The opening and the closing balance tie to the customer's receivable in the general ledger."""
         found = {}
         receivable = self.env["billing.receivable"]
-        for (company, date), group in statements.grouped(
-            lambda statement: (statement.company_id, statement.date_to)
+        for (company, date_from, date_to), group in statements.grouped(
+            lambda statement: (statement.company_id, statement.date_from, statement.date_to)
         ).items():
-            balances = receivable._check_identity(company, date, group.partner_id.ids)
+            balances = receivable._check_identity(company, date_to, group.partner_id.ids, date_from)
             for statement in group:
                 values = balances.get((statement.partner_id.id, statement.currency_id.id))
                 if message := values and self._describe_ledger_difference(statement, values):
@@ -85,6 +85,12 @@ class BillingCheck(models.Model):
                     close=currency.format(statement.balance_close),
                     ledger=currency.format(closing),
                 )
+        if currency.compare_amounts(statement.balance_open, values["opening_by_sums"]):
+            return self.env._(
+                "The opening balance is %(open)s, but the ledger has %(ledger)s.",
+                open=currency.format(statement.balance_open),
+                ledger=currency.format(values["opening_by_sums"]),
+            )
         if not company_currency.is_zero(values["difference_company"]):
             return self.env._(
                 "The open items are %(difference)s away from the general ledger.",

@@ -450,7 +450,7 @@ class BillingStatementRun(models.Model):
         }
 
     def _read_accounts(self, lines, starts):
-        """What the ledger says about the customers of ``lines``: {line: Account}."""
+        """What the ledger says about the customers of ``lines``: {line: CustomerAccount}."""
         by_start = {}
         for line in lines:
             start = starts.get((line.partner_id.id, line.currency_id.id), self.date_from)

@@ -1,31 +1,12 @@
 import hashlib
-from collections import defaultdict
-from dataclasses import dataclass, field
-from datetime import timedelta
 
 from odoo import fields, models
 from odoo.tools import SQL, format_date
 
 from odoo.addons.customer_billing.tools.ageing import bucket_index
+from odoo.addons.customer_billing.tools.customer_account import CustomerAccount
 
 from .billing_statement import MAX_BUCKETS
-
-DAY = timedelta(days=1)
-
-
-@dataclass
-class Account:
-    """What the ledger says about one customer and currency; ``items`` for statements of open items only."""
-
-    balance_open: float = 0.0
-    closing: dict = field(default_factory=dict)
-    movements: list = field(default_factory=list)
-    items: list = field(default_factory=list)
-
-    def is_empty(self):
-        """Whether nothing moved and nothing is open."""
-        return not (self.movements or self.closing.get("open_count") or self.balance_open)
-
 
 class BillingStatement(models.Model):
     """How a statement reads the ledger, and compares itself with it."""
@@ -37,7 +18,7 @@ class BillingStatement(models.Model):
 
     def _read_accounts(self):
         """Read the ledger for these statements, with a fixed number of queries for each
-        company and period: {statement: Account}."""
+        company and period: {statement: CustomerAccount}."""
         accounts = {}
         for (company, date_from, date_to), same in self.grouped(
             lambda s: (s.company_id, s.date_from, s.date_to)
@@ -46,29 +27,17 @@ class BillingStatement(models.Model):
             found = self._read_period(company, date_from, date_to, same.partner_id.ids, kinds)
             for statement in same:
                 key = (statement.partner_id.id, statement.currency_id.id)
-                accounts[statement] = found.get(key) or Account()
+                accounts[statement] = found.get(key) or CustomerAccount()
         return accounts
 
     def _read_period(self, company, date_from, date_to, partner_ids, kinds):
-        """What statements of these ``kinds`` need of the ledger: {(partner id, currency id): Account}."""
+        """What the ledger says that statements of these ``kinds`` need: {(partner id, currency id): CustomerAccount}."""
         # sudo: what a statement says does not depend on who asks
         receivable = self.env["billing.receivable"].sudo()
         bounds, basis = self._get_ageing(company)
-        accounts = defaultdict(Account)
-        for key, values in receivable._get_balances(
-            company, date_from - DAY, partner_ids, basis=basis, bounds=bounds
-        ).items():
-            accounts[key].balance_open = values["balance"]
-        for key, values in receivable._get_balances(
-            company, date_to, partner_ids, basis=basis, bounds=bounds
-        ).items():
-            accounts[key].closing = values
-        for row in receivable._get_movements(company, date_from, date_to, partner_ids, residual=True):
-            accounts[row["partner_id"], row["currency_id"]].movements.append(row)
-        if "open_item" in kinds:
-            for row in receivable._get_open_items(company, date_to, partner_ids):
-                accounts[row["partner_id"], row["currency_id"]].items.append(row)
-        return accounts
+        return receivable._get_accounts(
+            company, date_from, date_to, partner_ids, basis, bounds, list_movements=kinds != {"open_item"}
+        )
 
     def _get_ageing(self, company):
         """The bounds (at most four) and the basis of the age bands that ``company`` uses now."""
@@ -90,7 +59,7 @@ class BillingStatement(models.Model):
     def _write_snapshot(self, accounts):
         """Write amounts and lines of drafts.
 
-        :param accounts: {statement: Account}
+        :param accounts: {statement: CustomerAccount}
         """
         self._link_previous()
         texts = self._read_texts(accounts.values())
@@ -150,19 +119,16 @@ class BillingStatement(models.Model):
     def _prepare_amounts(self, account):
         """The amounts of this statement. Override to add more of ``account``."""
         self.ensure_one()
-        round_amount = self.currency_id.round
-        closing = account.closing
         bounds, basis = self._get_ageing(self.company_id)
-        buckets = [*closing.get("buckets", ()), *[0.0] * MAX_BUCKETS]
-        amounts = [row["amount"] for row in account.movements]
+        buckets = [*account.buckets, *[0.0] * MAX_BUCKETS]
         return {
-            "balance_open": account.balance_open,
-            "amount_debit": round_amount(sum(amount for amount in amounts if amount > 0)),
-            "amount_credit": round_amount(-sum(amount for amount in amounts if amount < 0)),
-            "balance_close": closing.get("balance", 0.0),
-            "balance_company": closing.get("balance_company", 0.0),
-            "amount_overdue": closing.get("overdue", 0.0),
-            "amount_unallocated": -closing.get("unallocated", 0.0),
+            "balance_open": account.opening,
+            "amount_debit": account.debit,
+            "amount_credit": account.credit,
+            "balance_close": account.balance,
+            "balance_company": account.balance_company,
+            "amount_overdue": account.overdue,
+            "amount_unallocated": -account.unallocated,
             "ageing_bounds": bounds,
             "ageing_basis": basis,
             **{f"bucket_{number}": buckets[number] for number in range(MAX_BUCKETS)},
@@ -177,7 +143,7 @@ class BillingStatement(models.Model):
         if self.kind == "open_item":
             rows, balance = account.items, 0.0
         else:
-            rows, balance = account.movements, account.balance_open
+            rows, balance = account.movements, account.opening
         round_amount = self.currency_id.round
         vals_list = []
         for sequence, row in enumerate(rows, start=1):
@@ -251,10 +217,7 @@ class BillingStatement(models.Model):
         result = {}
         for statement in statements_sudo:
             account = accounts[statement]
-            totals = {
-                "balance_open": account.balance_open,
-                "balance_close": account.closing.get("balance", 0.0),
-            }
+            totals = {"balance_open": account.opening, "balance_close": account.balance}
             changes = statement._get_changes(totals, statement._prepare_lines(account, {}))
             result[statement.sudo(self.env.su)] = (totals["balance_close"], changes)
         return result
