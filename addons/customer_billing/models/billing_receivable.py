@@ -413,17 +413,16 @@ class BillingReceivable(models.AbstractModel):
         query.add_join("LEFT JOIN", "customer", "res_partner", SQL("customer.id = account_move_line.partner_id"))
         query.add_join("JOIN", "move", "account_move", SQL("move.id = account_move_line.move_id"))
         query.add_join("JOIN", "journal", "account_journal", SQL("journal.id = account_move_line.journal_id"))
-        partners = None
-        if partner_ids is not None:
-            partners = self.env["res.partner"].sudo().browse(partner_ids).commercial_partner_id.ids
-            query.add_where(SQL("account_move_line.partner_id IN %s", self._contacts(partners)))
         self._flush()
+        contacts = self._get_contacts(partner_ids)
+        if contacts is not None:
+            query.add_where(SQL("account_move_line.partner_id = ANY(%s)", contacts))
         return {
             "query": query,
             "companies": branches,
             "accounts": accounts,
             "exchange_journals": journals.ids,
-            "partners": partners,
+            "contacts": contacts,
         }
 
     @api.model
@@ -437,8 +436,18 @@ class BillingReceivable(models.AbstractModel):
         return [dict(zip(columns, row, strict=True)) for row in self.env.execute_query(query)]
 
     @api.model
-    def _contacts(self, partners):
-        return SQL("(SELECT id FROM res_partner WHERE commercial_partner_id = ANY(%s))", partners)
+    def _get_contacts(self, partner_ids):
+        """The ids of all contacts of these customers; None for all. As a list: the planner knows how many they are."""
+        if partner_ids is None:
+            return None
+        rows = self.env.execute_query(
+            SQL(
+                """SELECT id FROM res_partner WHERE commercial_partner_id IN (
+                    SELECT commercial_partner_id FROM res_partner WHERE id = ANY(%s))""",
+                list(partner_ids),
+            )
+        )
+        return [contact for [contact] in rows]
 
     @api.model
     def _columns(self, columns):
@@ -535,12 +544,10 @@ class BillingReceivable(models.AbstractModel):
     @api.model
     def _select_later(self, scope, date):
         """The matches after a date; for some customers through their lines."""
-        if scope["partners"] is None:
+        if scope["contacts"] is None:
             return SQL("SELECT %s FROM account_partial_reconcile WHERE max_date > %s", MATCH, date)
         lines = SQL(
-            "(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND partner_id IN %s)",
-            scope["accounts"],
-            self._contacts(scope["partners"]),
+            "(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND %s)", scope["accounts"], self._is_of(scope)
         )
         return SQL(" UNION ").join(
             SQL("SELECT %s FROM account_partial_reconcile WHERE max_date > %s AND %s IN %s", MATCH, date, side, lines)
@@ -655,9 +662,9 @@ class BillingReceivable(models.AbstractModel):
     @api.model
     def _is_of(self, scope):
         """Whether a line is of the customers in question."""
-        if scope["partners"] is None:
+        if scope["contacts"] is None:
             return SQL("TRUE")
-        return SQL("partner_id IN %s", self._contacts(scope["partners"]))
+        return SQL("partner_id = ANY(%s)", scope["contacts"])
 
     @api.model
     def _from_matches(self, scope):

@@ -198,6 +198,27 @@ class TestSelfCheck(StatementCommon):
         statement.exception_ids.action_resolve()
         self.assertEqual(statement.state, "checked")
 
+    def test_an_opening_balance_that_does_not_tie_to_the_ledger_is_not_sent(self):
+        self.invoice("2025-12-05", 70.0)
+        self.invoice("2026-01-05", 100.0)
+        statement = self.statement()
+        receivable = type(self.env["billing.receivable"])
+        original = receivable._get_accounts
+
+        def wrong(this, *args, **kwargs):
+            """A movement that the ledger does not have is taken off the opening balance."""
+            accounts = original(this, *args, **kwargs)
+            for account in accounts.values():
+                account.movements.append({**account.movements[0], "move_line_id": 0, "amount": 5.0})
+                account.debit, account.opening = account.debit + 5.0, account.opening - 5.0
+            return accounts
+
+        with patch.object(receivable, "_get_accounts", wrong):
+            statement.action_check()
+        self.assertEqual((statement.state, self.found(statement)), ("draft", {"statement_ledger"}))
+        self.assertIn("65", statement.exception_ids.message)
+        self.assertIn("70", statement.exception_ids.message)
+
     def test_late_documents_are_reported_on_the_next_statement(self):
         self.invoice("2026-01-05", 100.0)
         january = self.sent()
