@@ -160,6 +160,7 @@ NASTY = {
     ),
     "broken sheet": (with_part(PLAIN, "xl/worksheets/sheet1.xml", lambda xml: xml[:200], True), "damaged"),
     "no values": (workbook([None, None], [""]), "no_rows"),
+    "values far below": (workbook(*[[]] * ledger_file.SCANNED_ROWS, ["Date", "Amount"]), "no_rows"),
     "one column": (b"Date\n2026-03-01\n", "one_column"),
     "open quote": (b'Date,Invoice,Amount\n2026-03-01,"INV/1,5\n2026-03-02,INV/2,6\n', "quotes"),
     "long cell": (b"Date,Invoice,Amount\n" + b"a" * 200_000 + b",b,c\n", "long_text"),
@@ -294,6 +295,17 @@ def test_the_sheet_with_the_known_columns():
     content = workbook(["ACME", "Ledger"], change=sheets)
     assert read_file(content, score_head).sheet == "Data"
     assert [item.number for item in load(content).items] == ["Data"]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xls", "csv"])
+def test_a_ledger_that_begins_far_down(kind):
+    empty, row = [[] for _number in range(80)], [date(2026, 3, 1), "INV/1", 5]
+    content = {
+        "xlsx": workbook(*empty, HEAD, row),
+        "xls": old_workbook(*empty, HEAD, row),
+        "csv": b"\n" * 80 + b"Date;Invoice;Amount\n2026-03-01;INV/1;5\n",
+    }[kind]
+    assert [(item.row, item.number) for item in load(content).items] == [(82, "INV/1")]
 
 
 def test_errors_and_truth_values_in_cells():

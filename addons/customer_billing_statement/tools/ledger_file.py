@@ -30,6 +30,7 @@ MAX_COLUMNS = 100
 MAX_SHEET_ROWS = 1_048_576
 MAX_HELD = 300_000  # elements of a workbook in one row, or outside of rows and texts
 HEAD_ROWS = 30
+SCANNED_ROWS = 1000  # in which the head begins
 DELIMITERS = ",;\t|"
 
 _KINDS = (
@@ -222,7 +223,7 @@ def _read_workbook(content, has_formulas, score_head):
     try:
         base_1904 = book.epoch.year == 1904
         sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-        sheet = _best(sheets, lambda sheet: islice(_sheet_rows(sheet), HEAD_ROWS), score_head)
+        sheet = _best(sheets, _sheet_rows, score_head)
         if sheet is None:
             raise LedgerError("no_rows")
         collector = _Collector()
@@ -242,12 +243,17 @@ def _sheet_rows(sheet, values_only=True):
     )
 
 
-def _best(sheets, get_head, score_head):
+def _head(rows):
+    """The first rows with values."""
+    filled = (tuple(cells) for cells in islice(rows, SCANNED_ROWS) if any(cell not in (None, "") for cell in cells))
+    return list(islice(filled, HEAD_ROWS))
+
+
+def _best(sheets, get_rows, score_head):
     """The sheet with values whose head scores best, the first of equals; None when all are empty."""
     best, best_score = None, None
     for sheet in sheets:
-        head = [tuple(cells) for cells in get_head(sheet)]
-        if any(cell not in (None, "") for cells in head for cell in cells):
+        if head := _head(get_rows(sheet)):
             score = score_head(head)
             if best is None or score > best_score:
                 best, best_score = sheet, score
@@ -286,7 +292,7 @@ def _read_xls(content, score_head):
         book = xlrd.open_workbook(file_contents=content, logfile=io.StringIO(), on_demand=True)
         sheets = [book.sheet_by_index(i) for i in range(book.nsheets)]
         visible = [sheet for sheet in sheets if sheet.visibility == 0]
-        sheet = _best(visible, lambda s: [_xls_cells(s, i, book.datemode) for i in range(min(s.nrows, 30))], score_head)
+        sheet = _best(visible, lambda s: (_xls_cells(s, i, book.datemode) for i in range(s.nrows)), score_head)
         if sheet is None:
             raise LedgerError("no_rows")
         collector = _Collector()
@@ -427,11 +433,7 @@ def _sniff(text, score_head):
     best, best_score = ",", None
     for delimiter in DELIMITERS:
         try:
-            head = [
-                tuple(cells[: MAX_COLUMNS + 1])
-                for _number, cells in islice(_records(text, delimiter), HEAD_ROWS)
-                if any(cells)
-            ]
+            head = _head(cells[: MAX_COLUMNS + 1] for _number, cells in _records(text, delimiter))
         except LedgerError:  # quotes that do not fit this delimiter: told when it is the one taken
             lines = text.split("\n", HEAD_ROWS)[:HEAD_ROWS]
             head = [tuple(line.split(delimiter, MAX_COLUMNS)) for line in lines if line.strip()]
