@@ -71,11 +71,13 @@ class BillingDispute(models.Model):
     @api.depends("statement_line_id", "about_balance")
     def _compute_our_amount(self):
         for dispute in self:
-            if dispute.about_balance:
-                dispute.our_amount = dispute.statement_id.balance_close
-            else:
-                line = dispute.statement_line_id
-                dispute.our_amount = line._get_claimable_amount() if line else 0.0
+            dispute.our_amount = dispute._get_figure(dispute.statement_id, dispute.statement_line_id)
+
+    def _get_figure(self, statement, line):
+        """What a statement says about the subject of this dispute; ``line`` may be empty."""
+        if self.about_balance:
+            return statement.balance_close
+        return line._get_claimable_amount() if line else 0.0
 
     @api.depends("statement_line_id", "claimed_amount", "about_balance")
     def _compute_amount(self):
@@ -131,6 +133,27 @@ class BillingDispute(models.Model):
         if "state" in vals:
             self.sudo().statement_id._refresh_disputed()  # protected field
         return result
+
+    def _follow(self, statement):
+        """What is still open between the figures goes on with ``statement``, which has taken the place of theirs.
+
+        What it has settled, and what is no more on it, waits with the old one for its resolution.
+        """
+        lines = {line.key: line for line in statement.line_ids}
+        for dispute in self.filtered(lambda dispute: dispute.state == "open"):
+            line = lines.get(dispute.statement_line_id.key, statement.line_ids.browse())
+            is_lost = dispute.statement_line_id and not line
+            difference = dispute._get_figure(statement, line) - dispute.claimed_amount
+            if is_lost or statement.currency_id.is_zero(difference):
+                continue
+            # not by ``write``, which keeps people from moving disputes
+            super(BillingDispute, dispute).write(
+                {"statement_id": statement.id, "statement_line_id": line.id}
+            )
+            dispute.message_post(
+                body=self.env._("It goes on with the new statement, %s.", statement.name)
+            )
+        statement._refresh_disputed()
 
     def unlink(self):
         statements_sudo = self.sudo().statement_id  # protected field

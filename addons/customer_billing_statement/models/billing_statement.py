@@ -228,7 +228,9 @@ class BillingStatement(models.Model):
         copy=False,
         index="btree_not_null",
     )
-    delivery_error = fields.Char(string="Delivery Problem", readonly=True, copy=False)
+    delivery_error = fields.Char(
+        string="Delivery Problem", readonly=True, copy=False, groups="base.group_user"
+    )
     delivery_tries = fields.Integer(
         string="Delivery Attempts", readonly=True, copy=False, aggregator=None
     )
@@ -248,7 +250,7 @@ class BillingStatement(models.Model):
         "res.users", string="Entered By", readonly=True, copy=False,
         help="Who entered the confirmation in the customer's name.",
     )  # fmt: skip
-    confirm_note = fields.Text(readonly=True, copy=False)
+    confirm_note = fields.Text(readonly=True, copy=False, groups="base.group_user")
     confirm_ip = fields.Char(string="IP Address", readonly=True, copy=False)
     signature = fields.Image(
         attachment=True, max_width=1024, max_height=1024, readonly=True, copy=False
@@ -474,6 +476,10 @@ class BillingStatement(models.Model):
     def _check_scope(self):
         for statement in self:
             company = statement.company_id
+            if not (statement.date_from and statement.date_to):
+                raise ValidationError(
+                    self.env._("A statement needs its first and its last day: enter both.")
+                )
             if statement.date_to > company._get_billing_today():
                 raise ValidationError(
                     self.env._(
@@ -748,9 +754,11 @@ class BillingStatement(models.Model):
                 "date_to": self.date_to,
                 "user_id": self.user_id.id,
                 "supersedes_id": self.id,
+                "run_id": self.run_id.id,
             }
         )
         self.sudo().superseded_by_id = new_sudo
+        new_sudo._take_place_in_run("made")
         self.activity_unlink(["mail.mail_activity_data_todo"])
         return new_sudo.sudo(self.env.su)
 
@@ -768,6 +776,17 @@ class BillingStatement(models.Model):
                 }
             )
             old_sudo._refresh_disputed()
+        self._take_place_in_run("sent")
+
+    def _take_place_in_run(self, outcome):
+        """The lines of their runs are about these from now on."""
+        by_key = {(s.run_id, s.partner_id, s.currency_id): s for s in self.sudo() if s.run_id}
+        lines_sudo = self.env["billing.statement.run.line"].sudo().search(  # engine-owned records
+            [("run_id", "in", self.run_id.ids), ("partner_id", "in", self.partner_id.ids)]
+        )
+        for line_sudo in lines_sudo:
+            if statement := by_key.get((line_sudo.run_id, line_sudo.partner_id, line_sudo.currency_id)):
+                line_sudo.write({"statement_id": statement.id, "outcome": outcome})
 
     def action_cancel(self):
         """Withdraw statements that nobody has confirmed; their files stay in the archive."""

@@ -45,6 +45,8 @@ class BillingStatement(models.Model):
                     "date_due": statement_sudo._get_answer_date(),
                 }
             )
+            if statement_sudo.supersedes_id:
+                statement_sudo.supersedes_id.dispute_ids._follow(statement_sudo)
 
     # Send
 

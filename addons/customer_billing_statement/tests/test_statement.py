@@ -463,6 +463,12 @@ class TestIssued(StatementCommon):
         self.statement_.superseded_by_id.action_cancel()
         self.assertEqual((self.statement_.state, self.statement_.delivery_state), ("sent", "sent"))
 
+    def test_a_period_without_an_end_is_refused(self):
+        statement = self.statement("2026-02-01", "2026-02-28")
+        for name in ("date_from", "date_to"):
+            with self.subTest(name=name), self.assertRaisesRegex(UserError, "last day"), self.cr.savepoint():
+                statement.write({name: False})
+
     def test_a_new_one_stays_with_customer_and_period_of_the_old_one(self):
         self.statement_.action_reissue()
         new = self.statement_.superseded_by_id
@@ -641,6 +647,39 @@ class TestDisputes(StatementCommon):
         self.env.invalidate_all()
         self.assertEqual((theirs.partner_id, other.partner_id), (self.customer, self.customer))
         self.assertEqual(self.statement_.action_verify()[0]["state"], "changed")
+
+    def test_open_disputes_go_on_with_the_new_statement(self):
+        line, missing = self.dispute(), self.dispute(line_id=False, claimed_amount=-40.0)
+        rejected = self.dispute()
+        rejected.write({"resolution": "No"})
+        rejected.action_reject()
+        self.statement_.action_reissue()
+        new = self.statement_.superseded_by_id
+        self.assertEqual(self.statement_.dispute_ids, line | missing | rejected)
+        new.action_check()
+        new.action_send()
+        self.assertEqual((new.state, new.dispute_ids), ("disputed", line | missing))
+        self.assertEqual((line.statement_line_id.statement_id, line.amount), (new, 20.0))
+        self.assertFalse(missing.statement_line_id)
+        self.assertIn(new.name, line.message_ids[0].body)
+        self.assertEqual(rejected.statement_id, self.statement_)
+        (line | missing).write({"resolution": "Explained"})
+        (line | missing).action_reject()
+        self.assertEqual(new.state, "sent")
+
+    def test_what_the_new_statement_settles_does_not_go_on(self):
+        settled = self.dispute(line_id=False, claimed_amount=108.0)
+        settled._write({"about_balance": True})
+        lost = self.dispute()
+        lost.statement_line_id.sudo()._write({"key": "gone"})
+        self.env.invalidate_all()
+        self.invoice("2026-01-07", 8.0)
+        self.statement_.action_reissue()
+        new = self.statement_.superseded_by_id
+        new.action_check()
+        new.action_send()
+        self.assertEqual((new.state, new.balance_close), ("sent", 108.0))
+        self.assertEqual((settled | lost).statement_id, self.statement_)
 
     def test_a_new_statement_resolves_a_dispute(self):
         dispute = self.dispute()
