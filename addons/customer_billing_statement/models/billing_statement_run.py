@@ -199,7 +199,7 @@ class BillingStatementRun(models.Model):
     @api.constrains("date_to", "company_id")
     def _check_date_to(self):
         for run in self:
-            if run.date_to > run.company_id._get_billing_today():
+            if run.date_to and run.date_to > run.company_id._get_billing_today():
                 raise ValidationError(
                     self.env._(
                         "Statements end today at the latest: %s is in the future.",
@@ -641,8 +641,9 @@ class BillingStatementRun(models.Model):
     def _get_frequencies(self, company):
         """The frequencies that some customer of ``company`` has, the company's own among them."""
         found = {company.billing_statement_frequency}
-        # sudo: settings of customers
-        for [frequency] in self.env["res.partner"].sudo().with_company(company)._read_group(
+        # sudo: settings of customers; who is archived may still owe
+        partners = self.env["res.partner"].sudo().with_context(active_test=False).with_company(company)
+        for [frequency] in partners._read_group(
             [("billing_statement_frequency", "!=", False)], ["billing_statement_frequency"]
         ):
             found.add(frequency)

@@ -162,6 +162,15 @@ class TestAccess(SecurityCommon):
         self.own.action_cancel()
         self.assertFalse(self.own.with_user(self.users["portal"]).has_access("read"))
 
+    def test_invariant_16_portal_does_not_read_what_staff_notes(self):
+        own = self.own.with_user(self.users["portal"])
+        for name in ("confirm_note", "delivery_error"):
+            with self.subTest(name=name):
+                with self.assertRaises(AccessError):
+                    own.read([name])
+                self.own.with_user(self.users["sales"]).read([name])
+        self.assertTrue(own.read(["confirm_name", "balance_close"]))
+
     def test_methods_change_nothing_for_those_who_may_only_read(self):
         for role in ("nobody", "sales", "collector", "auditor", "portal"):
             for model in ("billing.statement", "billing.statement.run"):

@@ -31,6 +31,24 @@ class TestRun(StatementCommon):
     def reasons(self, run):
         return {line.partner_id.name: line.reason for line in run.line_ids}
 
+    def test_a_new_statement_takes_its_place_in_the_run(self):
+        run = self.new_statement_run()
+        run.action_prepare()
+        run.action_send()
+        line = run.line_ids.filtered(lambda line: line.partner_id == self.customer)
+        old = line.statement_id
+        for drop in ("action_cancel", "unlink"):
+            old.action_reissue()
+            getattr(old.superseded_by_id, drop)()
+            self.assertEqual((line.statement_id, line.outcome), (old, "sent"))
+        old.action_reissue()
+        new = old.superseded_by_id
+        self.assertEqual((new.run_id, line.statement_id, line.outcome), (run, new, "made"))
+        new.action_check()
+        run.action_send()
+        self.assertEqual((new.state, line.statement_id, line.outcome), ("sent", new, "sent"))
+        self.assertEqual(run.state, "sent")
+
     def test_every_customer_has_an_outcome(self):
         never = self.env["res.partner"].create({"name": "Never"})
         self.invoice("2026-01-07", 5.0, partner=never)
@@ -232,6 +250,10 @@ class TestNightly(StatementCommon):
         self.assertEqual(len(self.statements()), 2)
         self.assertEqual(self.night("2026-02-04"), runs)
         self.assertEqual(len(self.statements()), 2)
+
+    def test_an_archived_customer_still_gets_statements_as_often(self):
+        self.other_customer.active = False
+        self.assertEqual(set(self.night("2026-02-03").mapped("frequency")), {"monthly", "weekly"})
 
     def test_sends_when_the_company_wants_it(self):
         self.company.billing_statement_send = True
