@@ -547,7 +547,9 @@ class BillingReceivable(models.AbstractModel):
         if scope["contacts"] is None:
             return SQL("SELECT %s FROM account_partial_reconcile WHERE max_date > %s", MATCH, date)
         lines = SQL(
-            "(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND %s)", scope["accounts"], self._is_of(scope)
+            "(SELECT id FROM account_move_line WHERE account_id = ANY(%s) AND %s)",
+            scope["accounts"],
+            self._is_of(scope),
         )
         return SQL(" UNION ").join(
             SQL("SELECT %s FROM account_partial_reconcile WHERE max_date > %s AND %s IN %s", MATCH, date, side, lines)

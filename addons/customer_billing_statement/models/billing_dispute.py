@@ -1,6 +1,9 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
+FOLLOWS = object()
+"""In the context ``billing_dispute``: the dispute goes on with another statement. No call from outside has it."""
+
 
 class BillingDispute(models.Model):
     """Also an objection to a statement: to one of its lines, or to what is missing on it."""
@@ -123,7 +126,8 @@ class BillingDispute(models.Model):
         return disputes
 
     def write(self, vals):
-        if "statement_id" in vals and any(d.statement_id.id != vals["statement_id"] for d in self):
+        is_moved = "statement_id" in vals and any(d.statement_id.id != vals["statement_id"] for d in self)
+        if is_moved and self.env.context.get("billing_dispute") is not FOLLOWS:
             raise UserError(self.env._("A dispute stays with its statement: open another one."))
         if vals.get("state") == "rejected":
             vals = {"resolution_kind": "explained", **vals}
@@ -146,8 +150,7 @@ class BillingDispute(models.Model):
             difference = dispute._get_figure(statement, line) - dispute.claimed_amount
             if is_lost or statement.currency_id.is_zero(difference):
                 continue
-            # not by ``write``, which keeps people from moving disputes
-            super(BillingDispute, dispute).write(
+            dispute.with_context(billing_dispute=FOLLOWS).write(
                 {"statement_id": statement.id, "statement_line_id": line.id}
             )
             dispute.message_post(

@@ -8,6 +8,7 @@ from odoo.addons.customer_billing.tools.customer_account import CustomerAccount
 
 from .billing_statement import MAX_BUCKETS
 
+
 class BillingStatement(models.Model):
     """How a statement reads the ledger, and compares itself with it."""
 
@@ -31,7 +32,7 @@ class BillingStatement(models.Model):
         return accounts
 
     def _read_period(self, company, date_from, date_to, partner_ids, kinds):
-        """What the ledger says that statements of these ``kinds`` need: {(partner id, currency id): CustomerAccount}."""
+        """The ledger for statements of these ``kinds``: {(partner id, currency id): CustomerAccount}."""
         # sudo: what a statement says does not depend on who asks
         receivable = self.env["billing.receivable"].sudo()
         bounds, basis = self._get_ageing(company)
