@@ -43,6 +43,7 @@ def main(conf, *counts):
     config.parse_config(["-c", conf, "-d", database], setup_logging=True)
     with Registry(database).cursor() as cr:
         env = api.Environment(cr, SUPERUSER_ID, {})
+        cr.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         counts = dict(zip(("outstanding", "activity"), map(int, counts), strict=True))
         partners = data.make_partners(env, max(counts.values()), "Data")
         statement.make_entries(env, partners, statement.ENTRIES)
