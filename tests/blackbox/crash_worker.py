@@ -1,7 +1,8 @@
-"""A process of its own that bills contracts in small chunks, to be killed: crash_worker.py CONF DB STEP OPTIONS.
+"""A process of its own that works in small chunks, to be killed: crash_worker.py CONF DB STEP OPTIONS.
 
 STEP ``make`` creates equal contracts under each of the given names, ``work`` goes on with the run of one name and
-prints each phase as it enters it, ``check`` prints what the database holds for one name as JSON.
+prints each phase as it enters it, ``check`` prints what the database holds for one name as JSON. The same for
+statements of account: ``make_statements``, ``work_statements``, ``check_statements``.
 """
 
 import datetime
@@ -149,10 +150,102 @@ LEDGER = {
 }
 
 
+def make_statements(env, names, count, **_options):
+    """COUNT customers with an e-mail address and three posted entries each under each name."""
+    accounts = env["account.account"]
+    receivable = accounts.search([("account_type", "=", "asset_receivable")], limit=1)
+    income = accounts.search([("account_type", "=", "income")], limit=1)
+    partners = env["res.partner"].create(
+        [
+            {"name": f"{name}/{number:05}", "email": f"{name}.{number}@customer.example"}
+            for name in names
+            for number in range(count)
+        ]
+    )
+    env["account.move"].create(
+        [
+            {
+                "date": date,
+                "line_ids": [
+                    Command.create({"account_id": receivable.id, "partner_id": partner.id, "balance": amount}),
+                    Command.create({"account_id": income.id, "balance": -amount}),
+                ],
+            }
+            for partner in partners
+            for date, amount in (
+                ("2025-12-15", 7.0),
+                ("2026-01-10", 100.0 + int(partner.name[-5:])),
+                ("2026-01-20", -40.0),
+            )
+        ]
+    ).action_post()
+    env.cr.commit()
+
+
+def work_statements(env, name, **_options):
+    """Prepare and send the statements of the customers as the background jobs do, from where it stopped."""
+    partners = env["res.partner"].search([("name", "like", f"{name}/%")])
+    run = env["billing.statement.run"].search([("partner_ids", "in", partners.ids)])
+    if not run:
+        run = run.create({"date_from": JANUARY, "date_to": "2026-01-31", "partner_ids": [Command.set(partners.ids)]})
+        run._start()
+        run.job = "prepare"
+        env.cr.commit()
+    if run.job:
+        print("prepare", flush=True)
+        run._work()
+        env.cr.commit()
+    if run.state != "sent":
+        print("send", flush=True)
+        run._get_unsent().filtered(lambda statement: not statement.delivery_state)._queue_delivery()
+        env.cr.commit()
+    while run.state != "sent":
+        env["billing.statement"]._cron_deliver()
+        env.cr.commit()
+        env.invalidate_all()
+    # mails that were written and not sent when the process was killed
+    env["mail.mail"].process_email_queue()
+    env.cr.commit()
+    print("done", flush=True)
+
+
+STATEMENTS = {
+    "lines": """
+        SELECT split_part(p.name, '/', 2), l.sequence, l.date, l.kind, l.debit, l.credit, l.balance, l.residual
+          FROM billing_statement_line l JOIN billing_statement s ON s.id = l.statement_id
+          JOIN res_partner p ON p.id = s.partner_id WHERE p.name LIKE %s || '/%%'""",
+    "statements": """
+        SELECT split_part(p.name, '/', 2), s.state, s.delivery_state, s.date_from, s.date_to, s.balance_open,
+               s.amount_debit, s.amount_credit, s.balance_close, s.sha256_xlsx IS NOT NULL,
+               (SELECT count(*) FROM mail_message g
+                  JOIN mail_notification n ON n.mail_message_id = g.id AND n.notification_type = 'email'
+                 WHERE g.model = 'billing.statement' AND g.res_id = s.id),
+               (SELECT count(*) FROM ir_attachment f
+                 WHERE f.res_model = 'billing.statement' AND f.res_id = s.id AND f.res_field IN ('pdf', 'xlsx'))
+          FROM billing_statement s JOIN res_partner p ON p.id = s.partner_id WHERE p.name LIKE %s || '/%%'""",
+    "outcomes": """
+        SELECT split_part(p.name, '/', 2), l.outcome, l.reason, s.partner_id = p.id
+          FROM billing_statement_run_line l JOIN res_partner p ON p.id = l.partner_id
+          LEFT JOIN billing_statement s ON s.id = l.statement_id WHERE p.name LIKE %s || '/%%'""",
+    "numbers": """
+        SELECT s.name FROM billing_statement s JOIN res_partner p ON p.id = s.partner_id
+         WHERE p.name LIKE %s || '/%%'""",
+}
+
+
 def check(env, name, **_options):
     """What the database holds, read by plain SQL, without the ids."""
+    _print_rows(env, LEDGER, name)
+
+
+def check_statements(env, name, **_options):
+    """As ``check``."""
+    _print_rows(env, STATEMENTS, name)
+
+
+def _print_rows(env, queries, name):
     found = {}
-    for part, query in LEDGER.items():
+    for part, query in queries.items():
         env.cr.execute(query, [name])
         found[part] = sorted([list(map(str, row)) for row in env.cr.fetchall()])
     print(json.dumps(found), flush=True)
@@ -171,12 +264,15 @@ def main(conf, database, step, options):
     registry = Registry(database)
     from odoo.addons.base.models.ir_actions_report import IrActionsReport
     from odoo.addons.customer_billing.models import billing_run
+    from odoo.addons.customer_billing_statement.models import billing_statement_run
 
     options = json.loads(options)
     billing_run.CHUNK_SIZE = billing_run.POST_SIZE = options.get("chunk", 8)
+    billing_statement_run.CHUNK_SIZE = options.get("chunk", 8)
+    steps = (make, work, check, make_statements, work_statements, check_statements)
     with registry.cursor() as cr, patch.object(IrActionsReport, "_run_wkhtmltopdf", _print):
         env = api.Environment(cr, SUPERUSER_ID, {})
-        {"make": make, "work": work, "check": check}[step](env, **options)
+        {method.__name__: method for method in steps}[step](env, **options)
 
 
 if __name__ == "__main__":

@@ -54,19 +54,20 @@ class Worker:
         self.process.wait()
 
 
-def measure(said):
+def measure(said, phases=PHASES):
     """Seconds that a run in peace spent in each phase."""
-    assert [phase for phase, _time in said] == list(PHASES)
+    assert [phase for phase, _time in said] == list(phases)
     times = [at for _phase, at in said]
-    return {phase: times[i + 1] - times[i] for i, phase in enumerate(PHASES[:-1])}
+    return {phase: times[i + 1] - times[i] for i, phase in enumerate(phases[:-1])}
 
 
-def work_until_killed(name, aim, spans, clock):
+def work_until_killed(worker, aim, spans, clock):
     """Let a worker get to the phase AIM (or find itself in a later one), and kill it at a random moment of it.
 
+    :param dict spans: seconds, by phase in their order
     :return: the phase it was in, or None when it was done before
     """
-    worker = Worker("work", name=name, until=UNTIL)
+    phases = [*spans]
     phase, deadline = None, None
     while True:
         try:
@@ -79,7 +80,7 @@ def work_until_killed(name, aim, spans, clock):
         if phase in (None, "done"):
             assert worker.process.wait() == 0
             return None
-        if not deadline and PHASES.index(phase) >= PHASES.index(aim):
+        if not deadline and phases.index(phase) >= phases.index(aim):
             deadline = time.monotonic() + clock.uniform(0.0, spans[phase])
 
 
@@ -91,7 +92,10 @@ def test_invariant_1_kill_at_any_moment_bills_every_period_once():
     spans = {phase: 1.5 * seconds[phase] / per_phase for phase in seconds}
     clock = random.Random()
     hits = Counter(
-        work_until_killed(crash, PHASES[int(number / per_phase)], spans, clock) for number in range(KILLS)
+        work_until_killed(
+            Worker("work", name=crash, until=UNTIL), PHASES[int(number / per_phase)], spans, clock
+        )
+        for number in range(KILLS)
     )
     assert Worker("work", name=crash, until=UNTIL).finish()[-1][0] == "done"
     print(f"{CONTRACTS} contracts, seconds in peace: {seconds}, kills by phase: {dict(hits)}")
