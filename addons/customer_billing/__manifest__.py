@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing",
     "summary": "Recurring billing: contracts, prices, charges, billing runs and a customer portal",
-    "version": "19.0.1.1.0",
+    "version": "19.0.1.2.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",
@@ -38,6 +38,9 @@
         "views/billing_run_line_views.xml",
         "views/billing_dispute_views.xml",
         "views/account_move_views.xml",
+        "views/billing_tier_proposal_views.xml",
+        "views/billing_tier_views.xml",
+        "wizard/billing_tier_change_views.xml",
         "wizard/billing_contract_change_views.xml",
         "wizard/account_move_reversal_views.xml",
         "wizard/billing_aged_report_views.xml",

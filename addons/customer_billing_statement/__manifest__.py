@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing Statements",
     "summary": "Statements of account that customers confirm or dispute",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",
@@ -24,6 +24,7 @@
         "views/billing_statement_run_views.xml",
         "views/billing_dispute_views.xml",
         "views/billing_exception_views.xml",
+        "views/billing_tier_views.xml",
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",
         "wizard/billing_statement_confirmation_views.xml",

@@ -37,7 +37,7 @@ class BillingContract(models.Model):
     _check_company_auto = True
     _rec_names_search = ["name", "client_ref", "partner_id.name"]
     _billing_protected = frozenset(
-        ("state", "next_bill_date", "close_reason_id", "move_ids", "last_sweep_date", "mrr")
+        ("state", "next_bill_date", "close_reason_id", "move_ids", "last_sweep_date", "mrr", "tier_id")
     )
 
     name = fields.Char(
@@ -148,6 +148,15 @@ class BillingContract(models.Model):
         check_company=True,
         groups="base.group_user",
     )
+    tier_id = fields.Many2one(
+        "billing.tier",
+        compute="_compute_tier_id",
+        store=True,
+        index=True,
+        ondelete="restrict",
+        groups="base.group_user",
+        help="The tier of the customer.",
+    )
     client_ref = fields.Char(
         string="Customer Reference", tracking=True, help="Purchase order; printed on the bills."
     )
@@ -252,8 +261,20 @@ class BillingContract(models.Model):
             partner = contract.partner_id.with_company(contract.company_id)
             contract.pricelist_id = (
                 partner.property_product_pricelist if partner.specific_property_product_pricelist
-                else False
+                else contract._get_tier().pricelist_id
             )
+
+    @api.depends("partner_id.commercial_partner_id.billing_tier_id", "company_id")
+    def _compute_tier_id(self):
+        for contract in self:
+            contract.tier_id = contract._get_tier()
+
+    def _get_tier(self):
+        """The tier of the customer in the company of this contract, as superuser."""
+        self.ensure_one()
+        # sudo: what a tier brings does not depend on who writes the contract
+        customer_sudo = self.partner_id.commercial_partner_id.sudo()
+        return customer_sudo.with_company(self.company_id).billing_tier_id
 
     @api.depends("state", "line_ids.mrr", "line_ids.is_current")
     def _compute_mrr(self):

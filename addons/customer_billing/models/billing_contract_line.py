@@ -120,7 +120,16 @@ class BillingContractLine(models.Model):
     )
     quantity = fields.Float(default=1.0, required=True, digits="Product Unit")
     product_uom_id = fields.Many2one(related="product_id.uom_id", string="Unit")
-    discount = fields.Float(string="Disc.%", digits="Discount", aggregator=None)
+    discount = fields.Float(
+        string="Disc.%",
+        compute="_compute_discount",
+        store=True,
+        readonly=False,
+        precompute=True,
+        digits="Discount",
+        aggregator=None,
+        help="New lines start with the discount of the customer's tier.",
+    )
     tax_ids = fields.Many2many(
         "account.tax",
         string="Taxes",
@@ -238,6 +247,18 @@ class BillingContractLine(models.Model):
         return self.product_id.currency_id._convert(
             self.product_id.lst_price, contract.currency_id, company, date, round=False
         )
+
+    @api.depends("contract_id.partner_id", "contract_id.company_id")
+    def _compute_discount(self):
+        """The tier's discount when the line is new; no later change of the tier reaches it.
+
+        Not on a minimum commitment, nor on a coupon or other credit.
+        """
+        for line in self:
+            if line.plan_id:
+                continue  # fixed since the line started
+            is_reduced = line.charge_type != "minimum" and line.price_unit >= 0
+            line.discount = line.contract_id._get_tier().discount if line.contract_id and is_reduced else 0.0
 
     @api.depends("contract_id.date_start")
     def _compute_date_start(self):

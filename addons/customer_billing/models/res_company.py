@@ -106,6 +106,17 @@ class ResCompany(models.Model):
         "CHECK (billing_price_notice_days >= 0)", "The days of notice cannot be negative."
     )
 
+    billing_tier_mode = fields.Selection(
+        [("propose", "Propose them to a billing manager"), ("apply", "Apply them by itself")],
+        string="Tiers of Customers",
+        default="propose",
+        required=True,
+        help="What the nightly job does when the rules say that a customer has another tier.",
+    )
+    billing_tier_cursor = fields.Integer(
+        readonly=True, help="The last customer graded by a nightly job that is not done yet."
+    )
+
     def write(self, vals):
         before = {company: company.billing_approval for company in self}
         limits = {company: company.billing_approval_amount for company in self}

@@ -28,3 +28,6 @@ class ResConfigSettings(models.TransientModel):
     billing_price_notice_days = fields.Integer(
         related="company_id.billing_price_notice_days", readonly=False
     )
+    billing_tier_mode = fields.Selection(
+        related="company_id.billing_tier_mode", readonly=False, required=True
+    )

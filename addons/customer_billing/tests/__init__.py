@@ -21,6 +21,7 @@ from . import (
     test_run,
     test_security,
     test_situations,
+    test_tier,
     test_usage,
     test_usage_import,
 )

@@ -39,6 +39,9 @@ ACCESS = {
     "billing.cause":         (NONE, READ, READ, READ, READ, FULL, NONE),
     "billing.exception":     (NONE, READ, READ, READ, "rw", "rw", NONE),
     "billing.health":        (NONE, NONE, NONE, READ, READ, READ, NONE),
+    "billing.tier":          (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.tier.proposal": (NONE, READ, READ, READ, READ, READ, NONE),
+    "billing.tier.change":   (NONE, NONE, NONE, NONE, NONE, FULL, NONE),
     "billing.aged.report":   (NONE, FULL, FULL, FULL, FULL, FULL, NONE),
     "billing.aged.line":     (NONE, READ, READ, READ, READ, READ, NONE),
 }  # fmt: skip
@@ -51,7 +54,7 @@ WATCHED = (
     "billing.check", "billing.cause", "billing.exception", "account.move", "account.move.line",
     "billing.price.revision", "billing.price.revision.line", "billing.price.notice", "mail.mail",
     "billing.profile.confirmation", "billing.profile.change",
-    "ir.cron.trigger",
+    "ir.cron.trigger", "billing.tier", "billing.tier.proposal", "res.partner",
 )  # fmt: skip
 
 # What public methods are called with; the others take nothing.
@@ -66,6 +69,8 @@ ARGUMENTS = {
     "action_refuse": ("Not now",),
     "simulate": ("2026-12-31",),
     "load": (["name"], [["X"]]),
+    "action_set_billing_tier": (False, "Because"),
+    "action_release_billing_tier": ("Because",),
     "record_batch": ([{"meter": "WATER", "quantity": 1}],),
 }
 
@@ -133,6 +138,9 @@ class SecurityCommon(BillingCommon):
         cls.notice.action_letter()
         cls.profile = cls.env["billing.profile.confirmation"]._ask(cls.customer, cls.company)
         cls.profile.sudo()._answer({"vat": "US99"}, "Ann", "portal")
+        cls.tier = cls.env["billing.tier"].create({"name": "Gold", "company_id": cls.company.id})
+        cls.tier._grade(cls.company, cls.customer.ids)
+        cls.tier_proposal = cls.env["billing.tier.proposal"].search([("partner_id", "=", cls.customer.id)])
         cls.proposed_run = cls.new_run("2026-02-01", cls.contract)
         cls.proposed_run.action_propose()
         cls.records = {
@@ -160,6 +168,9 @@ class SecurityCommon(BillingCommon):
             "billing.check": cls.env.ref("customer_billing.billing_check_missing_tax"),
             "billing.cause": cls.env["billing.cause"].search([], limit=1),
             "billing.exception": cls.exception,
+            "billing.tier": cls.tier,
+            "billing.tier.proposal": cls.tier_proposal,
+            "billing.tier.change": None,
             "billing.health": None,
             "billing.aged.report": None,
             "billing.aged.line": None,
@@ -213,6 +224,8 @@ class TestAccessTable(SecurityCommon):
         if model in ("billing.aged.report", "billing.aged.line"):
             report = self.env["billing.aged.report"].with_user(user).sudo().create({})
             return report if model == "billing.aged.report" else report.line_ids.create({"report_id": report.id})
+        if model == "billing.tier.change":
+            return self.env[model].create({"partner_ids": [Command.set(self.customer.ids)], "reason": "X"})
         if model == "billing.contract.simulation":
             return self.env[model].create({"contract_id": self.contract.id})
         return change
@@ -266,7 +279,11 @@ class TestAccessTable(SecurityCommon):
         )
         revision.action_compute()
         revision.action_notify()
+        tier = Env["billing.tier"].create({"name": "Theirs", "company_id": other.id})
+        tier._grade(other, self.customer.ids)
+        proposal = Env["billing.tier.proposal"].search([("company_id", "=", other.id)])
         theirs = {
+            "billing.tier": tier, "billing.tier.proposal": proposal,
             "billing.price.revision": revision, "billing.price.revision.line": revision.line_ids,
             "billing.price.notice": revision.notice_ids,
             "billing.plan": plan, "billing.price": price, "billing.price.bracket": price.bracket_ids,
@@ -296,6 +313,7 @@ class TestAccessTable(SecurityCommon):
             (self.contract.pause_ids, self.other.pause_ids),
             (self.contract.charge_ids, self.other.charge_ids),
             (self.dispute, self.other_dispute),
+            (self.tier_proposal, self.tier_proposal.sudo().copy({"partner_id": self.other_customer.id})),
             (self.move, self.other_move),
             (self.move.line_ids, self.other_move.line_ids),
         ):
@@ -488,6 +506,9 @@ class TestPublicMethods(SecurityCommon):
             ],
             "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
             "billing.contract.change": [],
+            "billing.tier": [self.tier],
+            "billing.tier.proposal": [self.tier_proposal],
+            "billing.tier.change": [],
             "billing.health": [],
             "billing.aged.report": [],
             "billing.aged.line": [],

@@ -7,4 +7,5 @@ from . import (
     billing_contract_change_line,
     billing_contract_simulation,
     billing_health,
+    billing_tier_change,
 )

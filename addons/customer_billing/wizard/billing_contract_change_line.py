@@ -35,7 +35,14 @@ class BillingContractChangeLine(models.TransientModel):
         precompute=True,
         min_display_digits="Product Price",
     )
-    discount = fields.Float(string="Disc.%", digits="Discount")
+    discount = fields.Float(
+        string="Disc.%",
+        compute="_compute_discount",
+        store=True,
+        readonly=False,
+        precompute=True,
+        digits="Discount",
+    )
     date_start = fields.Date(related="line_id.date_start", string="Start")
     pricing_model = fields.Selection(related="line_id.pricing_model")
     end = fields.Boolean(help="The line ends the day before the change.")
@@ -60,6 +67,13 @@ class BillingContractChangeLine(models.TransientModel):
                 )
                 price = line._find_price(row.change_id.date)
                 row.price_unit = price.unit_amount if price else line._get_list_price()
+
+    @api.depends("product_id")
+    def _compute_discount(self):
+        """A new line starts with the discount of the customer's tier."""
+        for row in self.filtered(lambda row: not row.line_id):
+            contract = row.change_id.contract_ids[:1]
+            row.discount = contract._get_tier().discount if contract else 0.0
 
     def _prepare_amendment(self):
         """This row as a change for ``billing.contract.action_amend``; None when it is none."""

@@ -13,6 +13,7 @@ from . import (
     billing_statement_line,
     billing_statement_run,
     billing_statement_run_line,
+    billing_tier,
     billing_statement_match,
     billing_statement_match_column,
     billing_statement_match_line,

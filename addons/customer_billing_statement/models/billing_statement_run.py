@@ -639,8 +639,9 @@ class BillingStatementRun(models.Model):
 
     @api.model
     def _get_frequencies(self, company):
-        """The frequencies that some customer of ``company`` has, the company's own among them."""
+        """The frequencies that some customer or tier of ``company`` has, the company's own among them."""
         found = {company.billing_statement_frequency}
+        found.update(self.env["billing.tier"]._get_tiers(company).mapped("statement_frequency"))
         # sudo: settings of customers; who is archived may still owe
         partners = self.env["res.partner"].sudo().with_context(active_test=False).with_company(company)
         for [frequency] in partners._read_group(

@@ -10,7 +10,7 @@ class ResPartner(models.Model):
         FREQUENCIES,
         string="Statements",
         company_dependent=True,
-        help="Empty: as set for the company. Read from the customer's company.",
+        help="Empty: as the tier says, else as set for the company. Read from the customer's company.",
     )
     billing_statement_kind = fields.Selection(
         KINDS,
@@ -49,14 +49,16 @@ class ResPartner(models.Model):
     def _get_billing_statement_frequency(self, company):
         """How often each customer gets statements of ``company``: {partner: frequency}.
 
-        Override to take another source into account.
+        The customer's own choice, else that of its tier, else the company's. Override to take another source into
+        account.
         """
-        partners = self.with_company(company)
         default = company.billing_statement_frequency
-        return {
-            partner.with_env(self.env): partner.billing_statement_frequency or default
-            for partner in partners
-        }
+        result = {}
+        for partner in self.with_company(company):
+            tier_sudo = partner.commercial_partner_id.sudo().billing_tier_id  # a setting, whoever prepares
+            frequency = partner.billing_statement_frequency or tier_sudo.statement_frequency
+            result[partner.with_env(self.env)] = frequency or default
+        return result
 
     def _get_billing_statement_user(self, company):
         """Who looks after the statements of this customer, an empty recordset if nobody."""

@@ -276,6 +276,20 @@ class TestNightly(StatementCommon):
         self.other_customer.billing_statement_frequency = False
         self.assertFalse(self.night("2026-02-03"))
 
+    def test_frequency_of_the_customer_then_of_its_tier_then_of_the_company(self):
+        tier = self.env["billing.tier"].create({"name": "Gold", "statement_frequency": "quarterly"})
+        both = self.customer | self.other_customer
+        both.action_set_billing_tier(tier.id, "Key accounts")
+        frequencies = both._get_billing_statement_frequency(self.company)
+        self.assertEqual(frequencies, {self.customer: "quarterly", self.other_customer: "weekly"})
+        runs = self.night("2026-04-06")
+        self.assertEqual(set(runs.mapped("frequency")), {"weekly", "monthly", "quarterly"})
+        made = {run.frequency: run.statement_ids.partner_id for run in runs if run.statement_ids}
+        self.assertEqual(made, {"weekly": self.other_customer, "quarterly": self.customer})
+        tier.statement_frequency = False
+        frequencies = both._get_billing_statement_frequency(self.company)
+        self.assertEqual(frequencies, {self.customer: "monthly", self.other_customer: "weekly"})
+
     def test_a_cancelled_run_does_not_come_back(self):
         runs = self.night("2026-02-03")
         runs.action_cancel()
