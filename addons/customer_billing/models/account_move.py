@@ -561,7 +561,7 @@ class AccountMove(models.Model):
     def _get_delivery_emails(self):
         """The e-mail addresses that this bill goes to."""
         self.ensure_one()
-        return [partner.email for partner in self.partner_id if partner.email]
+        return self.partner_id._get_billing_recipients("billing").mapped("email")
 
     def action_billing_deliver(self):
         """Send these posted bills (again) now."""

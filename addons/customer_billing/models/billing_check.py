@@ -300,10 +300,11 @@ class BillingCheck(models.Model):
     @api.model
     def _check_missing_email(self, moves, params):
         """The bill goes to nobody."""
+        recipients = moves.partner_id._map_billing_recipients("billing")
         return {
             move: self.env._("%s has no e-mail address.", move.partner_id.display_name)
             for move in moves
-            if move._get_delivery_channel() == "email" and not move._get_delivery_emails()
+            if move._get_delivery_channel() == "email" and not recipients[move.partner_id]
         }
 
     @api.model

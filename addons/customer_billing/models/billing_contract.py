@@ -157,6 +157,9 @@ class BillingContract(models.Model):
         groups="base.group_user",
         help="The tier of the customer.",
     )
+    industry_id = fields.Many2one(related="partner_id.industry_id", groups="base.group_user")
+    billing_size = fields.Selection(related="partner_id.billing_size", groups="base.group_user")
+    billing_source = fields.Selection(related="partner_id.billing_source", groups="base.group_user")
     client_ref = fields.Char(
         string="Customer Reference", tracking=True, help="Purchase order; printed on the bills."
     )

@@ -137,8 +137,8 @@ class BillingTier(models.Model):
                      UNION ALL
                     SELECT contact.commercial_partner_id, 0, MIN(contract.date_start)
                       FROM billing_contract contract JOIN res_partner contact ON contact.id = contract.partner_id
-                     WHERE contact.commercial_partner_id = ANY(%(partners)s) AND contract.company_id = ANY(%(companies)s)
-                       AND contract.state <> 'draft'
+                     WHERE contact.commercial_partner_id = ANY(%(partners)s)
+                       AND contract.company_id = ANY(%(companies)s) AND contract.state <> 'draft'
                      GROUP BY 1
                 ) known GROUP BY customer""",
                 year=date - relativedelta(months=12),

@@ -108,7 +108,8 @@ class BillingTierProposal(models.Model):
 
         :param found: {partner: values} of those whose tier should be another one
         """
-        known = self.search([("company_id", "=", company.id), ("partner_id", "in", partners.ids), ("state", "=", "open")])
+        is_open = [("company_id", "=", company.id), ("partner_id", "in", partners.ids), ("state", "=", "open")]
+        known = self.search(is_open)
         by_partner = {proposal.partner_id: proposal for proposal in known}
         refused = self._get_last_refused(company, partners)
         stale, vals_list = self.browse(), []
@@ -131,9 +132,7 @@ class BillingTierProposal(models.Model):
         self.flush_model()  # the old one is closed before the new one is open
         self.create(vals_list)
         if company.billing_tier_mode == "apply":
-            self.search(
-                [("company_id", "=", company.id), ("partner_id", "in", partners.ids), ("state", "=", "open")]
-            )._apply()
+            self.search(is_open)._apply()
 
     @api.model
     def _get_last_refused(self, company, partners):

@@ -1,6 +1,7 @@
 from . import (
     test_amendment,
     test_bypass,
+    test_contact_role,
     test_contract,
     test_correction,
     test_credit,

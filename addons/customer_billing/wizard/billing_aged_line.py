@@ -14,6 +14,9 @@ class BillingAgedLine(models.TransientModel):
     move_id = fields.Many2one("account.move", string="Document", index=True, readonly=True, ondelete="cascade")
     partner_id = fields.Many2one("res.partner", string="Customer", index=True, readonly=True, ondelete="cascade")
     contact_id = fields.Many2one("res.partner", string="Contact", index=True, readonly=True, ondelete="cascade")
+    tier_id = fields.Many2one(related="partner_id.billing_tier_id")
+    industry_id = fields.Many2one(related="partner_id.industry_id")
+    billing_size = fields.Selection(related="partner_id.billing_size")
     currency_id = fields.Many2one("res.currency", readonly=True)
     company_currency_id = fields.Many2one("res.currency", readonly=True)
     kind = fields.Selection(

@@ -150,13 +150,11 @@ class BillingStatement(models.Model):
         )
 
     def _get_recipients(self):
-        """The contacts with an e-mail address that the statement goes to: for invoices, else the
-        customer itself; none that is archived, as these get no mail. Override to send it to others."""
+        """The contacts with an e-mail address that the statement goes to: those who get the customer's bills.
+        Override to send it to others."""
         self.ensure_one()
-        partner_sudo = self.partner_id.sudo()  # an address, whoever sends
-        contact = partner_sudo.browse(partner_sudo.address_get(["invoice"])["invoice"])
-        recipient = contact if contact.email else partner_sudo
-        return recipient.filtered(lambda partner: partner.email and partner.active).sudo(self.env.su)
+        contact = self.partner_id.address_get(["invoice"])["invoice"]
+        return self.partner_id.browse(contact)._get_billing_recipients("billing")
 
     def _get_statement_url(self):
         """The full address of the portal page of this statement, with its access token."""
