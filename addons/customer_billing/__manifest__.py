@@ -7,7 +7,7 @@
     "website": "https://github.com/customer-billing/customer-billing",
     "license": "LGPL-3",
     "depends": ["account", "contacts", "portal", "product", "mail"],
-    "external_dependencies": {"python": ["qrcode", "xlsxwriter"]},
+    "external_dependencies": {"python": ["python-stdnum", "qrcode", "xlsxwriter"]},
     "data": [
         "security/billing_groups.xml",
         "security/ir.model.access.csv",
@@ -41,6 +41,7 @@
         "views/billing_tier_proposal_views.xml",
         "views/billing_tier_views.xml",
         "wizard/billing_tier_change_views.xml",
+        "wizard/billing_contract_activation_views.xml",
         "wizard/billing_contract_change_views.xml",
         "wizard/account_move_reversal_views.xml",
         "wizard/billing_aged_report_views.xml",

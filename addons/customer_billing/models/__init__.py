@@ -24,6 +24,7 @@ from . import (
     billing_run_line,
     billing_dispute,
     billing_check,
+    billing_check_contract,
     billing_cause,
     billing_exception,
     billing_receivable,

@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 class BillingCheck(models.Model):
-    """One question asked of every bill before it is posted, kept as data.
+    """One question asked of every bill before it is posted, or of a contract before it starts, kept as data.
 
     A module adds a check with a record and a method ``_check_<code>(moves, params)``.
     """
@@ -32,7 +32,11 @@ class BillingCheck(models.Model):
     sequence = fields.Integer(default=10)
     description = fields.Text(translate=True)
     source = fields.Selection(
-        [("bill", "Asked of every bill"), ("event", "Reported by the system")],
+        [
+            ("bill", "Asked of every bill"),
+            ("contract", "Asked before a contract is activated"),
+            ("event", "Reported by the system"),
+        ],
         default="bill",
         required=True,
         readonly=True,
@@ -43,7 +47,8 @@ class BillingCheck(models.Model):
         required=True,
         tracking=True,
         help="Off: not asked. Warning: a second person approves the bill, where approval is "
-        "switched on. Blocking: the bill is held until the exception is solved or waived.",
+        "switched on. Blocking: the bill is held until the exception is solved or waived. Before a contract is "
+        "activated a warning asks for confirmation, and a blocking check refuses.",
     )
     parameter = fields.Float(string="Value", digits=(16, 2), tracking=True)
     parameter_label = fields.Char(string="Meaning of the Value", translate=True, readonly=True)
@@ -74,7 +79,7 @@ class BillingCheck(models.Model):
 
     @api.constrains("code", "source")
     def _check_has_method(self):
-        for check in self.filtered(lambda check: check.source == "bill"):
+        for check in self.filtered(lambda check: check.source in ("bill", "contract")):
             if not check._get_method():
                 raise ValidationError(
                     self.env._("No installed module knows how to check “%s”.", check.code)

@@ -402,10 +402,15 @@ class BillingContract(models.Model):
     def action_activate(self):
         """Make draft contracts active, so that runs bill them.
 
-        :raises UserError: a contract has no line, or a line has no price
+        The checks of customers come first. With ``billing_ask`` in the context, as the button has it, warnings are
+        shown first and nothing is activated; else they are kept in the history of the contracts.
+
+        :return: True, or the action that asks about the warnings
+        :raises UserError: a contract has no line, a line has no price, or a blocking check finds something
         """
         self.check_access("write")
-        for contract in self.filtered(lambda c: c.state == "draft"):
+        drafts = self.filtered(lambda c: c.state == "draft")
+        for contract in drafts:
             if not contract.line_ids:
                 raise UserError(
                     self.env._(
@@ -413,6 +418,10 @@ class BillingContract(models.Model):
                         contract.name,
                     )
                 )
+        warnings = drafts._check_customers()
+        if warnings and self.env.context.get("billing_ask"):
+            return drafts._ask_about(warnings)
+        for contract in drafts:
             if contract.plan_id.renewal != "none" and not contract.date_end:
                 contract.date_end = contract._get_term_end(after=contract._get_today())
             contract.line_ids._freeze()
@@ -420,7 +429,48 @@ class BillingContract(models.Model):
             contract_sudo.state = "active"
             contract_sudo._reschedule()
         self._refresh_state()
+        if warnings:
+            self._message_log_batch(
+                bodies={contract.id: " ".join(texts) for contract, texts in warnings.items()}
+            )
         return True
+
+    def _check_customers(self):
+        """What the checks say about the customers of these drafts: {contract: list of warnings}.
+
+        :raises UserError: a blocking check finds something
+        """
+        findings = self.env["billing.check"]._run_contract_checks(self)
+        blocking, warnings = [], {}
+        for (contract, check), message in findings.items():
+            text = f"{check.sudo().name}: {message}"  # who may activate may know why not
+            if check.sudo().severity == "blocking":
+                blocking.append(f"{contract.name}: {text}")
+            else:
+                warnings.setdefault(contract, []).append(text)
+        if blocking:
+            raise UserError("\n".join(blocking))
+        return warnings
+
+    def _ask_about(self, warnings):
+        """Open the wizard that shows warnings and activates these contracts when they are confirmed."""
+        wizard = self.env["billing.contract.activation"].create(
+            {
+                "contract_ids": [Command.set(self.ids)],
+                "message": "\n\n".join(
+                    f"{contract.name}, {contract.partner_id.display_name}\n" + "\n".join(texts)
+                    for contract, texts in warnings.items()
+                ),
+            }
+        )
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Activate"),
+            "res_model": wizard._name,
+            "res_id": wizard.id,
+            "view_mode": "form",
+            "target": "new",
+        }
 
     def action_pause(self, date=None, reason=None):
         """Stop charging from ``date`` on (first day not charged; default today)."""

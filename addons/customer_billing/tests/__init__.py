@@ -5,6 +5,7 @@ from . import (
     test_contract,
     test_correction,
     test_credit,
+    test_data_quality,
     test_delivery,
     test_differential,
     test_dispute,

@@ -26,6 +26,7 @@ ACCESS = {
     "billing.contract":      (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.contract.line": (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.contract.pause": (NONE, READ, READ, READ, FULL, FULL, READ),
+    "billing.contract.activation": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
     "billing.contract.change": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
     "billing.contract.change.line": (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
     "billing.contract.simulation": (NONE, FULL, FULL, FULL, FULL, FULL, NONE),
@@ -156,6 +157,7 @@ class SecurityCommon(BillingCommon):
             "billing.contract": cls.contract,
             "billing.contract.line": cls.contract.line_ids,
             "billing.contract.pause": cls.contract.pause_ids,
+            "billing.contract.activation": None,
             "billing.contract.change": None,
             "billing.contract.change.line": None,
             "billing.contract.simulation": None,
@@ -224,6 +226,8 @@ class TestAccessTable(SecurityCommon):
         if model in ("billing.aged.report", "billing.aged.line"):
             report = self.env["billing.aged.report"].with_user(user).sudo().create({})
             return report if model == "billing.aged.report" else report.line_ids.create({"report_id": report.id})
+        if model == "billing.contract.activation":
+            return self.env[model].create({"contract_ids": [Command.set(self.draft.ids)]})
         if model == "billing.tier.change":
             return self.env[model].create({"partner_ids": [Command.set(self.customer.ids)], "reason": "X"})
         if model == "billing.contract.simulation":
@@ -506,6 +510,7 @@ class TestPublicMethods(SecurityCommon):
             ],
             "billing.run": [self.env["billing.run"].create({}), self.proposed_run, draft_run, self.posted_run],
             "billing.contract.change": [],
+            "billing.contract.activation": [],
             "billing.tier": [self.tier],
             "billing.tier.proposal": [self.tier_proposal],
             "billing.tier.change": [],
