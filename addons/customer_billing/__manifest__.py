@@ -46,6 +46,7 @@
         "wizard/account_move_reversal_views.xml",
         "wizard/billing_aged_report_views.xml",
         "views/billing_contract_views.xml",
+        "views/res_partner_overview_views.xml",
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",
         "views/portal_templates.xml",

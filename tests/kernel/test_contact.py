@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 words = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
-addresses = st.builds(lambda name, host, end: f"{name}@{host}.{end}", words, words, st.sampled_from(["com", "cn", "shop"]))
+ends = st.sampled_from(["com", "cn", "shop"])
+addresses = st.builds(lambda name, host, end: f"{name}@{host}.{end}", words, words, ends)
 
 
 @pytest.mark.parametrize(

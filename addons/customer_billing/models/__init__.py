@@ -40,6 +40,7 @@ from . import (
     res_partner,
     res_partner_tier,
     res_partner_role,
+    res_partner_overview,
     res_company,
     res_config_settings,
     res_currency,

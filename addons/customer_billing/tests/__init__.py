@@ -13,6 +13,7 @@ from . import (
     test_health,
     test_hostile,
     test_odd,
+    test_overview,
     test_partner_merge,
     test_portal,
     test_price_notice,
