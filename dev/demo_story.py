@@ -163,6 +163,7 @@ class Story:
         self.collect_payments()
         self.revise_prices()
         self.make_the_present()
+        self.grade_customers()
         if "billing.statement" in self.env:
             self.make_statements()
         return self.sum_up()
@@ -252,7 +253,8 @@ class Story:
     def load_masters(self):
         """Plans, products, prices, first customers and contracts: the module's demo data."""
         if not self.env.ref(f"{MODULE}.partner_brightwater", raise_if_not_found=False):
-            convert.convert_file(self.env, MODULE, "demo/billing_demo.xml", {}, mode="init", noupdate=True)
+            for file in ("demo/billing_demo.xml", "demo/billing_tier_demo.xml"):
+                convert.convert_file(self.env, MODULE, file, {}, mode="init", noupdate=True)
             # the records just loaded have Chinese texts in the module's catalogue
             self.env["ir.module.module"]._load_module_terms([MODULE], ["zh_CN"])
         self.ref("billing_run_proposed").unlink()  # history comes first
@@ -281,6 +283,9 @@ class Story:
                 ),
             ]
         )
+        for number, partner in enumerate(made):
+            partner.billing_size = ("micro", "small", "medium", "large")[number % 4]
+            partner.billing_source = ("recommendation", "website", "outreach", "event", "partner")[number % 5]
         made.filtered(lambda partner: partner.name in CONSOLIDATED).billing_consolidation = "customer"
         self.customers = given | made
         for number, partner in enumerate(self.customers):
@@ -725,6 +730,18 @@ class Story:
         chosen = bills.filtered(lambda bill: bill.commercial_partner_id in first)
         chosen |= (bills - chosen).filtered(lambda bill: bill.move_type == "out_invoice")[:1]
         chosen.with_env(self.env).with_user(self.users["officer"]).action_billing_deliver()
+
+    def grade_customers(self):
+        """Customers have tiers; three proposals wait for the manager, one customer has a tier set by hand."""
+        manager = self.users["manager"]
+        self.env["billing.tier"].with_user(manager).action_grade()
+        proposals = self.env["billing.tier.proposal"].search([("state", "=", "open")], order="revenue desc")
+        own = self.ref("partner_oakridge")
+        mine = proposals.filtered(lambda proposal: proposal.partner_id == own)
+        (proposals[:-3] - mine).with_user(manager).action_accept()
+        own.with_user(manager).action_set_billing_tier(
+            self.ref("tier_gold").id, "Agreed with the group's head office", self.today + relativedelta(months=6)
+        )
 
     # Statements of account
 

@@ -54,7 +54,7 @@
         "views/portal_profile_templates.xml",
         "views/billing_menus.xml",
     ],
-    "demo": ["demo/billing_demo.xml"],
+    "demo": ["demo/billing_demo.xml", "demo/billing_tier_demo.xml"],
     "assets": {
         "web.assets_backend": ["customer_billing/static/src/scss/billing.scss"],
         "web.assets_frontend": ["customer_billing/static/src/scss/portal.scss"],

@@ -1,5 +1,7 @@
 from odoo import fields, models
 
+from odoo.addons.customer_billing.models.res_partner import RECEIVABLE_GROUPS
+
 from .res_company import FREQUENCIES, KINDS, TEMPLATES
 
 
@@ -34,6 +36,18 @@ class ResPartner(models.Model):
     billing_statement_count = fields.Integer(
         compute="_compute_billing_statement_count", string="Number of Statements", groups="base.group_user"
     )
+
+    billing_last_statement_ids = fields.Many2many(
+        "billing.statement", string="Last Statements", compute="_compute_billing_overview", groups=RECEIVABLE_GROUPS
+    )
+
+    def _get_billing_overview(self, company):
+        about = self._get_billing_domain(company, "partner_id")
+        in_force = [*about, ("state", "!=", "cancelled")]
+        return {
+            **super()._get_billing_overview(company),
+            "billing_last_statement_ids": self._search_last("billing.statement", in_force, "date_to desc, id desc"),
+        }
 
     def _compute_billing_statement_count(self):
         counts = dict(

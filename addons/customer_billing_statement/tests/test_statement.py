@@ -65,6 +65,21 @@ class TestSnapshot(StatementCommon):
                 self.assertEqual(statement.line_ids[-1].balance, float(ledger))
                 self.assertEqual(statement.amount_unallocated, 530.0)
 
+    def test_the_screen_of_the_customer_shows_its_statements(self):
+        self.invoice("2026-01-05", 100.0)
+        statement, gone = self.statement(), self.statement("2026-02-01", "2026-02-28")
+        gone.action_cancel()
+        self.assertEqual(self.customer.billing_last_statement_ids, statement)
+        self.assertFalse(self.other_customer.billing_last_statement_ids)
+
+    def test_statements_go_to_those_who_get_bills(self):
+        clerk = self.env["res.partner"].create(
+            {"name": "Clerk", "parent_id": self.customer.id, "email": "clerk@customer.example"}
+        )
+        self.assertEqual(self.statement()._get_recipients(), self.customer)
+        clerk.billing_role_billing = True
+        self.assertEqual(self.statement("2026-02-01", "2026-02-28")._get_recipients(), clerk)
+
     def test_open_items_are_what_is_left(self):
         paid = self.invoice("2025-12-01", 50.0)
         self.pay("2026-01-05", 50.0, invoices=paid)
