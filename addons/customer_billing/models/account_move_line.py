@@ -24,10 +24,19 @@ class AccountMoveLine(models.Model):
     billing_period_start = fields.Date(string="Service From", readonly=True)
     billing_period_end = fields.Date(string="Service To", readonly=True)
 
+    billing_paid_amount = fields.Monetary(string="Amount", compute="_compute_billing_paid")
+    billing_unmatched_amount = fields.Monetary(string="Not Matched", compute="_compute_billing_paid")
+
     # matches of documents that are no longer posted: few, and asked for by every balance
     _billing_unposted_index = models.Index(
         "(account_id) WHERE parent_state <> 'posted' AND matching_number IS NOT NULL"
     )
+
+    def _compute_billing_paid(self):
+        """Payments as people read them. Without dependencies, which every line of every entry would pay for."""
+        for line in self:
+            line.billing_paid_amount = -line.amount_currency
+            line.billing_unmatched_amount = -line.amount_residual_currency
 
     def _check_company(self, fnames=None):
         """A run checks the lines that it creates value by value, not line by line."""

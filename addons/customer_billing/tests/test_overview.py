@@ -53,7 +53,7 @@ class TestOverview(TierCommon):
         self.assertIn(self.company.currency_id.format(2 * total), str(partner.billing_ageing))
         self.assertEqual(partner.billing_last_contract_ids, contract)
         self.assertEqual(partner.billing_last_move_ids, contract.move_ids)
-        self.assertEqual(partner.billing_last_payment_ids.mapped("amount_currency"), [-total])
+        self.assertEqual(partner.billing_last_payment_ids.mapped("billing_paid_amount"), [total])
         self.assertEqual(partner.billing_last_dispute_ids.move_id, contract.move_ids.sorted("id")[:1])
         self.assertEqual(partner.billing_open_exception_ids.mapped("message"), ["No tax"])
         self.assertEqual(len(partner.billing_last_message_ids), 3)
