@@ -84,11 +84,11 @@ class BillingTierProposal(models.Model):
         if rule := check.get("revenue"):
             format_amount = self.currency_id.format
             texts.append((
-                rule, self.env._("revenue %(value)s of %(limit)s", value=format_amount(self.revenue),
+                rule, self.env._("revenue %(value)s, at least %(limit)s", value=format_amount(self.revenue),
                                  limit=format_amount(float(rule[0]))),
             ))  # fmt: skip
         if rule := check.get("tenure"):
-            texts.append((rule, self.env._("%(value)s of %(limit)s months", value=self.tenure, limit=rule[0])))
+            texts.append((rule, self.env._("%(value)s months, at least %(limit)s", value=self.tenure, limit=rule[0])))
         if rule := check.get("days_late"):
             text = (
                 self.env._("%(value)s days late, at most %(limit)s", value=f"{self.days_late:.1f}", limit=rule[0])
@@ -97,7 +97,7 @@ class BillingTierProposal(models.Model):
             )
             texts.append((rule, text))
         if not texts:
-            return self.env._("asks for nothing")
+            return self.env._("no rules")
         return "; ".join(f"{'✓' if rule[1] else '✗'} {text}" for rule, text in texts)
 
     @api.model

@@ -96,7 +96,7 @@ class ResPartner(models.Model):
         self._log_tier(
             {
                 partner_id: self.env._(
-                    "%(company)s: tier %(old)s → %(new)s (%(reason)s)",
+                    "Tier in %(company)s: %(old)s → %(new)s (%(reason)s)",
                     company=company.name,
                     old=old or none,
                     new=tier.name or none,
@@ -115,7 +115,7 @@ class ResPartner(models.Model):
             dict.fromkeys(
                 self.ids,
                 self.env._(
-                    "%(company)s: the tier follows the rules again (%(reason)s)", company=company.name, reason=reason
+                    "Tier in %(company)s: the rules decide again (%(reason)s)", company=company.name, reason=reason
                 ),
             )
         )

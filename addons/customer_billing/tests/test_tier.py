@@ -163,7 +163,7 @@ class TestTierProposal(TierCommon):
         self.assertEqual(proposal.change, "up")
         lines = proposal.explanation.split("\n")
         self.assertTrue(lines[0].startswith("Gold: ✗ revenue"), lines)
-        self.assertIn("✗ 5 of 6 months; ✗ 7.0 days late, at most 5", lines[0])
+        self.assertIn("✗ 5 months, at least 6; ✗ 7.0 days late, at most 5", lines[0])
         self.assertTrue(lines[1].startswith("Silver: ✓ revenue"), lines)
         self.assertFalse(self.customer.billing_tier_id)
         proposal.with_user(self.manager).action_accept()
