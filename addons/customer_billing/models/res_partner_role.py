@@ -44,10 +44,9 @@ class ResPartner(models.Model):
     def _get_billing_recipients(self, role):
         """The contacts that mails of a role about this contact go to; all of them have an e-mail address.
 
-        This is the one place where it is decided who of a customer gets what. The contacts with the role are taken
-        that are nearest: this contact and those below it, else those of its parent, up to the customer. Where nobody has
-        the role ``collection``, those with the role ``billing`` are asked. At last it is this contact itself, else the
-        customer.
+        This is the one place where it is decided who of a customer gets what. The nearest contacts with the role are
+        taken: this contact and those below it, else those of its parent, up to the customer. Where nobody has the role
+        ``collection``, those with the role ``billing`` are. At last it is this contact itself, else the customer.
 
         :param str role: ``billing``, ``collection`` or ``technical``; modules add a role with a field
             ``billing_role_<role>``
