@@ -36,6 +36,7 @@ class BillingTierProposal(models.Model):
         required=True,
         index=True,
     )
+    reason = fields.Char(string="Reason of the Refusal")
     closed_by_id = fields.Many2one("res.users", string="Decided By", help="Empty: applied by itself.")
 
     _open_unique = models.UniqueIndex(
@@ -184,12 +185,13 @@ class BillingTierProposal(models.Model):
         self._check_open()._apply(self.env.user)
         return True
 
-    def action_refuse(self):
+    def action_refuse(self, reason=None):
         """Leave the customers as they are; the same is not proposed again.
 
+        :param str reason: why, for those who read the history
         :raises UserError: a proposal is not open
         """
-        self._check_open().write({"state": "refused", "closed_by_id": self.env.uid})
+        self._check_open().write({"state": "refused", "reason": reason, "closed_by_id": self.env.uid})
         return True
 
     @api.model

@@ -178,7 +178,8 @@ class TestTierProposal(TierCommon):
 
     def test_what_was_refused_is_not_proposed_again(self):
         self.invoice(600, TODAY)
-        self.grade().with_user(self.manager).action_refuse()
+        self.grade().with_user(self.manager).action_refuse("Leaves in March")
+        self.assertEqual(self.proposals(state="refused").reason, "Leaves in March")
         self.assertFalse(self.grade())
         self.assertFalse(self.customer.billing_tier_id)
         self.invoice(-200, TODAY)
