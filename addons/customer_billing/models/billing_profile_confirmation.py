@@ -107,11 +107,10 @@ class BillingProfileConfirmation(models.Model):
         return records.sudo(self.env.su)
 
     def _get_recipients(self):
-        """Who is asked: the contact for invoices, else the customer itself."""
+        """Who is asked: those who get the customer's bills."""
         self.ensure_one()
-        partner = self.partner_id
-        contact = partner.browse(partner.address_get(["invoice"])["invoice"])
-        return (contact if contact.email else partner).filtered("email")
+        contact = self.partner_id.browse(self.partner_id.address_get(["invoice"])["invoice"])
+        return contact._get_billing_recipients("billing")
 
     def _mail(self, template_xmlid):
         """Mail a template; what stands against it is written on the record. Returns whether it was sent."""
