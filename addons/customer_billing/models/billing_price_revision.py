@@ -12,7 +12,7 @@ RULE_FIELDS = frozenset(
     (
         "company_id", "method", "percent", "index_base", "index_current", "amount", "currency_id",
         "has_floor", "floor", "has_cap", "cap", "rounding", "date", "plan_ids", "product_ids",
-        "partner_ids", "category_ids", "contract_ids",
+        "partner_ids", "category_ids", "tier_ids", "industry_ids", "contract_ids",
     )
 )  # fmt: skip
 NOTICE_FIELDS = frozenset(("notice_days", "acknowledgement_required"))
@@ -136,6 +136,8 @@ class BillingPriceRevision(models.Model):
     product_ids = fields.Many2many("product.product", string="Charge Items", help="Empty: all charge items.")
     partner_ids = fields.Many2many("res.partner", string="Customers", help="Empty: all customers.")
     category_ids = fields.Many2many("res.partner.category", string="Customer Tags", help="Empty: any.")
+    tier_ids = fields.Many2many("billing.tier", string="Tiers", help="Empty: any.", check_company=True)
+    industry_ids = fields.Many2many("res.partner.industry", string="Industries", help="Empty: any.")
     contract_ids = fields.Many2many(
         "billing.contract", string="Contracts", help="Empty: all contracts.", check_company=True
     )
@@ -318,6 +320,10 @@ class BillingPriceRevision(models.Model):
             ]
         if self.category_ids:
             domain.append(("contract_id.partner_id.category_id", "in", self.category_ids.ids))
+        if self.tier_ids:
+            domain.append(("contract_id.tier_id", "in", self.tier_ids.ids))
+        if self.industry_ids:
+            domain.append(("contract_id.partner_id.industry_id", "in", self.industry_ids.ids))
         if self.contract_ids:
             domain.append(("contract_id", "in", self.contract_ids.ids))
         return domain

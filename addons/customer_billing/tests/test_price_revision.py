@@ -303,6 +303,10 @@ class TestPriceRevision(RevisionCommon, MockEmail):
     def test_selection(self):
         tag = self.env["res.partner.category"].create({"name": "Tenants"})
         self.other_customer.category_id = tag
+        industry = self.env["res.partner.industry"].create({"name": "Mills"})
+        self.other_customer.industry_id = industry
+        tier = self.env["billing.tier"].create({"name": "Gold"})
+        self.customer.sudo().billing_tier_id = tier
         product = self.env["product.product"].create({"name": "Other", "type": "service"})
         third = self.new_contract(
             "2026-01-01", [{"product_id": product.id, "price_id": False, "price_unit": 5.0}],
@@ -314,6 +318,8 @@ class TestPriceRevision(RevisionCommon, MockEmail):
             ({"product_ids": product}, third),
             ({"partner_ids": self.customer}, self.contract | third),
             ({"category_ids": tag}, self.other),
+            ({"tier_ids": tier}, self.contract | third),
+            ({"industry_ids": industry}, self.other),
             ({"contract_ids": self.contract | third}, self.contract | third),
             ({"partner_ids": self.customer, "product_ids": self.product}, self.contract),
         ):
