@@ -81,7 +81,7 @@ class BillingPortal(PortalAccount):
                 "contracts": [
                     {
                         "contract": contract,
-                        "terms": self._get_plan_sentence(contract.plan_id),
+                        "terms": contract.plan_id._describe_cycle(),
                         "items": ", ".join(contract._get_portal_lines().mapped("name")),
                     }
                     for contract in contracts
@@ -94,11 +94,15 @@ class BillingPortal(PortalAccount):
         )
 
     @http.route("/my/contracts/<int:contract_id>", type="http", auth="public", website=True)
-    def portal_my_contract(self, contract_id, access_token=None, **kw):
+    def portal_my_contract(self, contract_id, access_token=None, report_type=None, download=False, **kw):
         try:
             contract_sudo = self._document_check_access("billing.contract", contract_id, access_token)
         except (AccessError, MissingError):
             return request.redirect("/my")
+        if report_type == "pdf":
+            return self._show_report(
+                contract_sudo, "pdf", "customer_billing.billing_contract_report", download=bool(download)
+            )
         values = self._contract_get_page_view_values(contract_sudo, access_token, **kw)
         return request.render("customer_billing.portal_contract_page", values)
 
@@ -160,9 +164,9 @@ class BillingPortal(PortalAccount):
             "contract": contract_sudo,
             "res_company": contract_sudo.company_id,  # its logo
             "today": today,
-            "plan_sentence": self._get_plan_sentence(contract_sudo.plan_id),
-            "period_sentence": self._get_period_sentence(contract_sudo.plan_id),
-            "renewal_sentence": self._get_renewal_sentence(contract_sudo.plan_id),
+            "plan_sentence": contract_sudo.plan_id._describe_cycle(),
+            "period_sentence": contract_sudo.plan_id._describe_periods(),
+            "renewal_sentence": contract_sudo.plan_id._describe_term(),
             "lines": lines,
             "line_prices": {line.id: self._get_line_price(line) for line in lines},
             "next_prices": {
@@ -178,6 +182,8 @@ class BillingPortal(PortalAccount):
                 lambda pause: not pause.date_to or pause.date_to >= today
             ).sorted("date_from"),
             "backend_url": f"/odoo/billing.contract/{contract_sudo.id}",
+            "next_bill": contract_sudo._preview_next_bill(),
+            "usage_to_date": contract_sudo._get_usage_to_date(today),
             **self._get_contract_bills(contract_sudo),
         }
         values = self._get_page_view_values(
@@ -203,53 +209,6 @@ class BillingPortal(PortalAccount):
         }
 
     # Terms in words
-
-    def _get_plan_sentence(self, plan):
-        """How often and when a plan bills, in words: “Every 3 months, in advance”."""
-        plan = plan.sudo()  # read with the contract, which its reader may see
-        if plan.interval == 1:
-            cycle = {
-                "day": request.env._("Every day"),
-                "week": request.env._("Every week"),
-                "month": request.env._("Every month"),
-                "year": request.env._("Every year"),
-            }[plan.interval_unit]
-        else:
-            number = plan.interval
-            cycle = {
-                "day": request.env._("Every %s days", number),
-                "week": request.env._("Every %s weeks", number),
-                "month": request.env._("Every %s months", number),
-                "year": request.env._("Every %s years", number),
-            }[plan.interval_unit]
-        if plan.timing == "advance":
-            return request.env._("%s, in advance", cycle)
-        return request.env._("%s, in arrears", cycle)
-
-    def _get_period_sentence(self, plan):
-        """Which days the periods of a plan run from and to."""
-        if plan.anchor == "day":
-            return request.env._("From day %s of a month", plan.anchor_day)
-        if plan.anchor == "month_end":
-            return request.env._("To the end of a calendar month")
-        return request.env._("From the day of the start")
-
-    def _get_renewal_sentence(self, plan):
-        """The term of a plan and how it goes on; False where there is none."""
-        if plan.renewal == "none":
-            return False
-        number = plan.term_interval
-        if plan.term_unit == "year":
-            term = request.env._("1 year") if number == 1 else request.env._("%s years", number)
-        else:
-            term = request.env._("1 month") if number == 1 else request.env._("%s months", number)
-        if plan.renewal == "manual":
-            return request.env._("%s, not renewed by itself", term)
-        return request.env._(
-            "%(term)s, renewed by itself unless ended %(days)s days before",
-            term=term,
-            days=plan.notice_days,
-        )
 
     def _get_line_price(self, line):
         """The unit price of a line as text, or False where it depends on the quantity."""

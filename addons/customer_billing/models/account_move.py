@@ -1,4 +1,5 @@
 import logging
+import uuid
 
 from psycopg2 import OperationalError
 
@@ -404,6 +405,17 @@ class AccountMove(models.Model):
         """The full address of the portal page of this bill, with its access token."""
         self.ensure_one()
         return urljoin(self.get_base_url(), self.get_portal_url())
+
+    def _ensure_billing_tokens(self):
+        """Give those of these documents a token for their links that have none: with one statement, not one each.
+
+        The caller has checked that the reader may see the documents.
+        """
+        without_sudo = self.sudo().filtered(lambda move: not move.access_token)  # customers may not write
+        if without_sudo:
+            # only the key of the link: nothing of the entry changes that a write would have to check
+            without_sudo._write_multi([{"access_token": str(uuid.uuid4())} for _move in without_sudo])
+            without_sudo.invalidate_recordset(["access_token"], flush=False)
 
     def _get_payment_url(self):
         """Where these bills can be paid: the page of the first one.

@@ -213,22 +213,26 @@ class BillingContract(models.Model):
                 raise UserError(
                     self.env._("%(name)s: %(reason)s", name=due.contract.name, reason=due.error)
                 )
-            found += [
-                {
-                    "contract_id": due.contract.id,
-                    "line_id": item.line.id,
-                    "name": item.line.name,
-                    "bill_date": fields.Date.to_string(item.bill_date),
-                    "period_start": fields.Date.to_string(item.period_start),
-                    "period_end": fields.Date.to_string(item.period_end),
-                    "quantity": float(item.quantity),
-                    "price_unit": float(item.price_unit),
-                    "amount": float(item.amount),
-                    "currency_id": due.contract.currency_id.id,
-                }
-                for item in due.items
-            ]
+            found += due.contract._describe_due(due)
         return sorted(found, key=lambda row: (row["bill_date"], row["contract_id"]))
+
+    def _describe_due(self, due):
+        """What the engine found for this contract, as dicts like those of ``simulate``."""
+        return [
+            {
+                "contract_id": self.id,
+                "line_id": item.line.id,
+                "name": item.line.name,
+                "bill_date": fields.Date.to_string(item.bill_date),
+                "period_start": fields.Date.to_string(item.period_start),
+                "period_end": fields.Date.to_string(item.period_end),
+                "quantity": float(item.quantity),
+                "price_unit": float(item.price_unit),
+                "amount": float(item.amount),
+                "currency_id": self.currency_id.id,
+            }
+            for item in due.items
+        ]
 
     def action_view_simulation(self):
         """Open what these contracts will be billed in the next twelve months."""

@@ -403,6 +403,14 @@ class BillingContractLine(models.Model):
             text += f" − {self.discount:g} %"
         return text
 
+    def _describe_price(self):
+        """The price in words, as lines in the language of the reader; a negotiated amount in place of the list's."""
+        self.ensure_one()
+        price = self.price_id.sudo()  # part of the contract, which its reader may see
+        if price:
+            return price._describe(self.price_unit)
+        return [self.env._("%s per unit", self.currency_id._format_exact(self.price_unit))]
+
     # Kernel
 
     def _freeze(self, plan=None):

@@ -221,3 +221,59 @@ class BillingPlan(models.Model):
         )
         action["domain"] = [("plan_id", "in", self.ids)]
         return action
+
+    # Terms in words, for the customer
+
+    def _describe_cycle(self):
+        """How often and when a plan bills, in words: “Every 3 months, in advance”."""
+        plan = self.sudo()  # read with the contract, which its reader may see
+        if plan.interval == 1:
+            cycle = {
+                "day": self.env._("Every day"),
+                "week": self.env._("Every week"),
+                "month": self.env._("Every month"),
+                "year": self.env._("Every year"),
+            }[plan.interval_unit]
+        else:
+            number = plan.interval
+            cycle = {
+                "day": self.env._("Every %s days", number),
+                "week": self.env._("Every %s weeks", number),
+                "month": self.env._("Every %s months", number),
+                "year": self.env._("Every %s years", number),
+            }[plan.interval_unit]
+        if plan.timing == "advance":
+            return self.env._("%s, in advance", cycle)
+        return self.env._("%s, in arrears", cycle)
+
+    def _describe_periods(self):
+        """Which days the periods of a plan run from and to."""
+        plan = self.sudo()  # read with the contract, which its reader may see
+        if plan.anchor == "day":
+            return self.env._("From day %s of a month", plan.anchor_day)
+        if plan.anchor == "month_end":
+            return self.env._("To the end of a calendar month")
+        return self.env._("From the day of the start")
+
+    def _describe_proration(self):
+        """What a part of a period costs."""
+        plan = self.sudo()  # read with the contract, which its reader may see
+        return dict(plan._fields["proration"]._description_selection(self.env))[plan.proration]
+
+    def _describe_term(self):
+        """The term of a plan and how it goes on; False where there is none."""
+        plan = self.sudo()  # read with the contract, which its reader may see
+        if plan.renewal == "none":
+            return False
+        number = plan.term_interval
+        if plan.term_unit == "year":
+            term = self.env._("1 year") if number == 1 else self.env._("%s years", number)
+        else:
+            term = self.env._("1 month") if number == 1 else self.env._("%s months", number)
+        if plan.renewal == "manual":
+            return self.env._("%s, not renewed by itself", term)
+        return self.env._(
+            "%(term)s, renewed by itself unless ended %(days)s days before",
+            term=term,
+            days=plan.notice_days,
+        )

@@ -67,6 +67,12 @@ class BillingPrice(models.Model):
     bracket_ids = fields.One2many("billing.price.bracket", "price_id", copy=True)
     tariff = fields.Text(compute="_compute_tariff", help="The price in words, a line for each bracket.")
     active = fields.Boolean(default=True)
+    is_published = fields.Boolean(
+        string="Published",
+        copy=False,
+        tracking=True,
+        help="Shown to all customers in the price list of the portal.",
+    )
 
     _date_order = models.Constraint(
         "CHECK (date_to IS NULL OR date_to >= date_from)",
@@ -88,22 +94,42 @@ class BillingPrice(models.Model):
             lines = price._describe() if price.currency_id else []
             price.tariff = "\n".join(lines)
 
-    def _describe(self):
-        """The price in words that a customer can read, as lines in the language of the reader."""
+    @api.model
+    def _search_published(self, companies, date):
+        """The published prices of ``companies`` that are valid on a day, in the order of a price list."""
+        return self.search(
+            [
+                ("is_published", "=", True),
+                ("company_id", "in", [False, *companies.ids]),
+                ("date_from", "<=", date),
+                "|",
+                ("date_to", "=", False),
+                ("date_to", ">=", date),
+            ],
+            order="product_id, currency_id, code, id",
+            limit=500,
+        )
+
+    def _describe(self, unit_amount=None):
+        """The price in words that a customer can read, as lines in the language of the reader.
+
+        :param unit_amount: a negotiated amount in place of the list amount
+        """
         self.ensure_one()
-        lines = self._describe_brackets() if self.bracket_ids else [self._describe_amount()]
+        lines = self._describe_brackets() if self.bracket_ids else [self._describe_amount(unit_amount)]
         if self.minimum_amount:
             lines.append(self.env._("at least %s", self.currency_id.format(self.minimum_amount)))
         return lines
 
-    def _describe_amount(self):
+    def _describe_amount(self, unit_amount=None):
         """A price without brackets."""
-        amount = self.currency_id._format_exact(self.unit_amount)
+        unit_amount = self.unit_amount if unit_amount is None else unit_amount
+        amount = self.currency_id._format_exact(unit_amount)
         if self.pricing_model == "package":
             size = self._format_quantity(self.package_size)
             return self.env._("%(amount)s per started package of %(size)s", amount=amount, size=size)
         if self.pricing_model == "percentage":
-            return self.env._("%s%% of the amount", self._format_quantity(self.unit_amount * 100))
+            return self.env._("%s%% of the amount", self._format_quantity(unit_amount * 100))
         if self.pricing_model == "flat":
             return self.env._("%s per period", amount)
         return self.env._("%s per unit", amount)

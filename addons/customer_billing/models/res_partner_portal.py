@@ -1,0 +1,102 @@
+from odoo import fields, models
+from odoo.tools import format_date
+
+MAX_PREVIEWED = 200  # contracts whose next bill is computed for one page
+
+
+class ResPartner(models.Model):
+    """What a customer sees on the first page of the portal."""
+
+    _name = "res.partner"
+    _inherit = "res.partner"
+
+    def _get_billing_contracts_domain(self):
+        """The contracts of this customer that the portal shows; record rules apply beside."""
+        partner = self.commercial_partner_id
+        return fields.Domain("state", "!=", "draft") & (
+            fields.Domain("partner_id", "child_of", partner.id)
+            | fields.Domain("invoice_partner_id", "child_of", partner.id)
+        )
+
+    def _get_billing_portal_balances(self):
+        """What this customer owes today to the companies of the reader.
+
+        The caller has checked that the reader belongs to the customer.
+
+        :return: list of dicts, one for each currency: ``currency``, ``balance``, ``overdue``
+        """
+        # sudo: customers may read their bills but not their payments, which a balance is made of
+        receivable_sudo = self.env["billing.receivable"].sudo()
+        companies = self.env.companies
+        sums = {}
+        for company in companies.filtered(lambda company: company.parent_id not in companies):
+            balances = receivable_sudo._get_balances(
+                company, company._get_billing_today(), self.commercial_partner_id.ids
+            )
+            for (_partner, currency_id), values in balances.items():
+                before = sums.get(currency_id, (0.0, 0.0))
+                sums[currency_id] = (before[0] + values["balance"], before[1] + values["overdue"])
+        return [
+            {"currency": self.env["res.currency"].browse(currency_id), "balance": balance, "overdue": overdue}
+            for currency_id, (balance, overdue) in sorted(sums.items())
+        ]
+
+    def _get_billing_portal_next_bill(self):
+        """The next bill of all contracts of this customer that the reader may see, as of ``_preview_next_bill``."""
+        contracts = self.env["billing.contract"]
+        if not contracts.has_access("read"):
+            return None
+        domain = self._get_billing_contracts_domain() & fields.Domain("next_bill_date", "!=", False)
+        return contracts.search(domain, order="next_bill_date, id", limit=MAX_PREVIEWED)._preview_next_bill()
+
+    def _get_billing_portal_actions(self):
+        """What waits for this customer. Override to add entries; called for the customer's own company.
+
+        :return: list of dicts: ``text``, ``url``, ``level`` (danger, warning, info); most urgent first
+        """
+        return self._get_overdue_actions() + self._get_price_notice_actions()
+
+    def _get_overdue_actions(self):
+        """Bills past their due date: one entry for all of them."""
+        moves = self.env["account.move"]
+        if not moves.has_access("read"):
+            return []
+        count = moves.search_count(
+            [
+                ("move_type", "=", "out_invoice"),
+                ("state", "=", "posted"),
+                ("payment_state", "in", ("not_paid", "partial")),
+                ("invoice_date_due", "<", fields.Date.context_today(self)),
+                ("commercial_partner_id", "=", self.commercial_partner_id.id),
+            ],
+            limit=100,
+        )
+        if not count:
+            return []
+        text = self.env._("1 bill is overdue") if count == 1 else self.env._("%s bills are overdue", count)
+        return [{"text": text, "url": "/my/invoices?filterby=overdue", "level": "danger"}]
+
+    def _get_price_notice_actions(self):
+        """Letters about new prices that were not answered."""
+        notices = self.env["billing.price.notice"]
+        if not notices.has_access("read"):
+            return []
+        # sudo: whether a letter is open is closed to customers; those that the reader may not read are left out
+        open_sudo = notices.sudo().search(
+            [
+                ("partner_id", "child_of", self.commercial_partner_id.id),
+                ("state", "in", ("sent", "letter")),
+                ("is_acknowledged", "=", False),
+                ("revision_id.state", "=", "notified"),
+            ],
+            order="date_effective, id",
+            limit=10,
+        )
+        return [
+            {
+                "text": self.env._("Prices change on %s: read and answer", format_date(self.env, notice.date_effective)),
+                "url": notice.access_url,
+                "level": "info",
+            }
+            for notice in open_sudo.sudo(False)._filtered_access("read")
+        ]
