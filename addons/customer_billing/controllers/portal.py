@@ -182,6 +182,7 @@ class BillingPortal(PortalAccount):
                 lambda pause: not pause.date_to or pause.date_to >= today
             ).sorted("date_from"),
             "backend_url": f"/odoo/billing.contract/{contract_sudo.id}",
+            **self._get_contract_changes(contract_sudo),
             "next_bill": contract_sudo._preview_next_bill(),
             "usage_to_date": contract_sudo._get_usage_to_date(today),
             **self._get_contract_bills(contract_sudo),
@@ -192,6 +193,20 @@ class BillingPortal(PortalAccount):
         if request.env.user.share and not access_token:
             values["token"] = contract_sudo._portal_ensure_token()  # to post messages
         return values
+
+    def _get_contract_changes(self, contract):
+        """What the reader may change in the contract, and what was asked for already."""
+        requests = request.env["billing.request"]
+        customer = request.env.user.partner_id.commercial_partner_id
+        if request.env.user.share and contract.partner_id.commercial_partner_id == customer:
+            open_requests = requests.search([("contract_id", "=", contract.id), ("state", "=", "requested")])
+            asked = set(open_requests.mapped("kind"))
+            kinds = requests.sudo()._get_kinds(contract)  # settings and prices are closed to customers
+            return {
+                "open_requests": open_requests,
+                "change_kinds": [kind for kind in kinds if kind not in asked],
+            }
+        return {"open_requests": requests, "change_kinds": []}
 
     def _get_contract_bills(self, contract):
         """The latest bills of a contract, for readers who may read them by their own rights.

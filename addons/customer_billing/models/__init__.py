@@ -17,6 +17,7 @@ from . import (
     billing_contract_line,
     billing_contract_pause,
     billing_meter,
+    billing_request,
     billing_usage,
     billing_usage_batch,
     billing_charge,

@@ -475,7 +475,9 @@ class BillingContract(models.Model):
     def action_pause(self, date=None, reason=None):
         """Stop charging from ``date`` on (first day not charged; default today)."""
         self.check_access("write")
-        date = fields.Date.to_date(date) or self._get_today()
+        return self._pause(fields.Date.to_date(date) or self._get_today(), reason, "staff")
+
+    def _pause(self, date, reason, origin):
         if bad := self.filtered(lambda c: c.state not in ("active", "paused")):
             raise UserError(
                 self.env._("Only active contracts can be paused: %s.", bad[0].display_name)
@@ -485,7 +487,7 @@ class BillingContract(models.Model):
                 {
                     "contract_id": contract.id,
                     "date_from": date,
-                    "origin": "staff",
+                    "origin": origin,
                     "reason": reason,
                 }
                 for contract in self

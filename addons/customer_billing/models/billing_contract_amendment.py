@@ -1,3 +1,4 @@
+import contextlib
 from datetime import timedelta
 
 from odoo import fields, models
@@ -9,6 +10,10 @@ AMENDABLE_FIELDS = frozenset(
     ("product_id", "name", "quantity", "price_id", "price_unit", "discount", "tax_ids",
      "charge_type", "date_end", "meter_id", "max_slots")
 )  # fmt: skip
+
+
+class PreviewDone(Exception):
+    """Ends the savepoint in which a preview applied the change."""
 
 
 class BillingContract(models.Model):
@@ -215,6 +220,22 @@ class BillingContract(models.Model):
                 )
             found += due.contract._describe_due(due)
         return sorted(found, key=lambda row: (row["bill_date"], row["contract_id"]))
+
+    def _preview_change(self, date, change):
+        """What these contracts will be billed up to the next regular bill, before and after a change.
+
+        :param date: the day of the change
+        :param change: called with these contracts; what it does is rolled back
+        :return: (rows before, rows after), as of ``simulate``
+        """
+        days = [day for day in self.mapped("next_bill_date") if day]
+        until = max([self._get_today(), date, *days])
+        before, after = self.simulate(until), []
+        with contextlib.suppress(PreviewDone), self.env.cr.savepoint():
+            change(self.with_context(tracking_disable=True))
+            after = self.simulate(until)
+            raise PreviewDone
+        return before, after
 
     def _describe_due(self, due):
         """What the engine found for this contract, as dicts like those of ``simulate``."""

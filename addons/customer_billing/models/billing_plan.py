@@ -6,6 +6,8 @@ from ..tools import recurrence
 CYCLE_FIELDS = frozenset(
     ("interval", "interval_unit", "timing", "anchor", "anchor_day", "proration", "company_id")
 )
+# What customers may do by themselves in the portal.
+SELF_SERVICE = [("no", "Not allowed"), ("request", "As a request"), ("direct", "Immediately")]
 MONTHS_PER_UNIT = {"month": 1.0, "year": 12.0, "week": 12 * 7 / 365.25, "day": 12 / 365.25}
 
 
@@ -112,6 +114,45 @@ class BillingPlan(models.Model):
         string="Terms", translate=True, help="Shown to the customer with the contract."
     )
     contract_count = fields.Integer(compute="_compute_contract_count")
+    self_quantity = fields.Selection(
+        SELF_SERVICE, string="Change Quantities", default="no", required=True, tracking=True
+    )
+    self_switch = fields.Selection(
+        SELF_SERVICE,
+        string="Upgrade and Downgrade",
+        default="no",
+        required=True,
+        tracking=True,
+        help="To other published prices of the items below.",
+    )
+    switch_product_ids = fields.Many2many(
+        "product.product",
+        string="Items to Switch Between",
+        domain=[("sale_ok", "=", True)],
+        help="A line with one of these items can be switched to any published price of them.",
+    )
+    self_pause = fields.Selection(
+        SELF_SERVICE,
+        string="Pause and Resume",
+        default="no",
+        required=True,
+        tracking=True,
+        help="Customers end the pauses only that they began.",
+    )
+    self_close = fields.Selection(
+        SELF_SERVICE,
+        string="Cancel",
+        default="no",
+        required=True,
+        tracking=True,
+        help="A contract with a fixed term ends with its term.",
+    )
+    self_notice_days = fields.Integer(
+        string="Days of Notice",
+        default=0,
+        aggregator=None,
+        help="What customers change or cancel takes effect this many days later at the earliest.",
+    )
 
     _interval_positive = models.Constraint(
         "CHECK (interval > 0)", "Bill every: the number must be 1 or more."
@@ -121,6 +162,10 @@ class BillingPlan(models.Model):
     )
     _lead_days_positive = models.Constraint(
         "CHECK (lead_days >= 0)", "Lead days cannot be negative."
+    )
+
+    _self_notice_days_positive = models.Constraint(
+        "CHECK (self_notice_days >= 0)", "Days of notice cannot be negative."
     )
 
     def _compute_contract_count(self):

@@ -22,6 +22,7 @@ from . import (
     test_profile,
     test_receivable,
     test_report,
+    test_request,
     test_run,
     test_security,
     test_situations,

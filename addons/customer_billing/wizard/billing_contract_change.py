@@ -1,11 +1,5 @@
-import contextlib
-
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
-
-
-class PreviewDone(Exception):
-    """Ends the savepoint in which a preview applied the change."""
 
 
 class BillingContractChange(models.TransientModel):
@@ -86,13 +80,9 @@ class BillingContractChange(models.TransientModel):
         self.ensure_one()
         contracts = self.contract_ids
         contracts.check_access("write")
-        until = self._get_preview_date()
-        before = contracts.simulate(until)
-        after = []
-        with contextlib.suppress(PreviewDone), self.env.cr.savepoint():
-            self.with_context(tracking_disable=True)._apply()
-            after = contracts.simulate(until)
-            raise PreviewDone
+        before, after = contracts._preview_change(
+            self.date, lambda changed: self.with_context(changed.env.context)._apply()
+        )
         lines = set(contracts.line_ids.ids)
         self.preview_ids.unlink()
         self.write(
@@ -109,12 +99,6 @@ class BillingContractChange(models.TransientModel):
             }
         )
         return self._reopen()
-
-    def _get_preview_date(self):
-        """Up to when bills are compared: the next regular one, or the change if it is later."""
-        today = self.contract_ids._get_today()
-        days = [day for day in self.contract_ids.mapped("next_bill_date") if day]
-        return max([today, self.date, *days])
 
     def action_back(self):
         """Return from the preview to the change."""
