@@ -57,6 +57,7 @@
         "views/portal_home_templates.xml",
         "views/portal_usage_templates.xml",
         "views/portal_request_templates.xml",
+        "views/portal_dispute_templates.xml",
         "views/billing_menus.xml",
     ],
     "demo": ["demo/billing_demo.xml", "demo/billing_tier_demo.xml"],

@@ -1,1 +1,1 @@
-from . import aged_report, portal, portal_home, portal_request, portal_usage, price_notice, profile
+from . import aged_report, portal, portal_dispute, portal_home, portal_request, portal_usage, price_notice, profile

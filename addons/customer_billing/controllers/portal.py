@@ -279,6 +279,11 @@ class BillingPortal(PortalAccount):
             values["format_number"] = self._format_number
         # Part of the bill, as the explanation: who may see the one may see the other.
         values["billing_disputes"] = invoice.sudo().billing_dispute_ids.sorted("id", reverse=True)
+        values["may_dispute"] = not request.env.user._is_internal() and not request.env[
+            "billing.dispute"
+        ]._get_dispute_problem(invoice)
+        values["is_own_bill"] = invoice.with_user(request.env.user).has_access("read")
+        values["access_token"] = access_token
         return values
 
     def _get_billing_lines(self, invoice):

@@ -25,6 +25,7 @@ from . import (
     billing_run,
     billing_run_line,
     billing_dispute,
+    billing_dispute_portal,
     billing_check,
     billing_check_contract,
     billing_cause,

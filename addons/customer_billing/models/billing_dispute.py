@@ -7,7 +7,7 @@ class BillingDispute(models.Model):
 
     _name = "billing.dispute"
     _description = "Billing Dispute"
-    _inherit = ["billing.protected.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = ["billing.protected.mixin", "portal.mixin", "mail.thread", "mail.activity.mixin"]
     _order = "date_due, id desc"
     _check_company_auto = True
     _billing_protected = frozenset(("partner_id", "company_id", "currency_id", "days_to_close"))
@@ -20,6 +20,21 @@ class BillingDispute(models.Model):
         index=True,
         domain=[("move_type", "in", ("out_invoice", "out_refund")), ("state", "=", "posted")],
         ondelete="restrict",
+    )
+    move_line_id = fields.Many2one(
+        "account.move.line",
+        string="Bill Line",
+        index="btree_not_null",
+        domain="[('move_id', '=', move_id), ('display_type', '=', 'product')]",
+        ondelete="restrict",
+        help="Empty: the bill as a whole.",
+    )
+    claimed_amount = fields.Monetary(
+        string="Customer's Figure",
+        help="What it should be in the customer's own books, taxes included; negative for a credit.",
+    )
+    attachment_ids = fields.Many2many(
+        "ir.attachment", string="Files", copy=False, help="What the customer sends as proof."
     )
     partner_id = fields.Many2one(
         "res.partner", compute="_compute_from_document", store=True, precompute=True, index=True,
@@ -133,11 +148,16 @@ class BillingDispute(models.Model):
         """What is open and what is the most that can be disputed: (open, total)."""
         return self.move_id.amount_residual, self.move_id.amount_total
 
-    @api.depends("move_id")
+    @api.depends("move_id", "move_line_id", "claimed_amount")
     def _compute_amount(self):
+        """What is open of the bill; of a line what it differs from the customer's figure."""
         for dispute in self:
             is_open, total = dispute._get_document_amounts()
-            dispute.amount = is_open or total
+            dispute.amount = (
+                abs(dispute.move_line_id.price_total - dispute.claimed_amount)
+                if dispute.move_line_id
+                else is_open or total
+            )
 
     @api.depends("date_opened", "date_closed")
     def _compute_days_to_close(self):
@@ -161,6 +181,12 @@ class BillingDispute(models.Model):
             move = dispute.move_id
             if move.move_type not in ("out_invoice", "out_refund") or move.state != "posted":
                 raise ValidationError(self.env._("Only posted bills of customers are disputed."))
+
+    @api.constrains("move_id", "move_line_id")
+    def _check_move_line(self):
+        for dispute in self.filtered("move_line_id"):
+            if dispute.move_line_id.move_id != dispute.move_id:
+                raise ValidationError(self.env._("The line is on another bill."))
 
     @api.constrains("state", "resolution")
     def _check_resolution(self):

@@ -16,6 +16,7 @@ from . import (
     test_overview,
     test_partner_merge,
     test_portal,
+    test_portal_dispute,
     test_portal_home,
     test_price_notice,
     test_price_revision,

@@ -34,6 +34,7 @@ ACCESS = {
     "billing.run":           (NONE, NONE, NONE, READ, FULL, FULL, NONE),
     "billing.run.line":      (NONE, NONE, NONE, READ, READ, READ, NONE),
     "billing.dispute":       (NONE, READ, "rwc", READ, "rwc", FULL, READ),
+    "billing.request":       (NONE, READ, READ, READ, "rw", "rw", READ),
     "billing.meter":         (READ, READ, READ, READ, READ, FULL, READ),
     "billing.usage":         (NONE, READ, READ, READ, FULL, FULL, READ),
     "billing.check":         (NONE, READ, READ, READ, READ, FULL, NONE),
@@ -52,6 +53,7 @@ WATCHED = (
     "billing.plan", "billing.price", "billing.price.bracket", "billing.close.reason",
     "billing.contract", "billing.contract.line", "billing.contract.pause", "billing.charge",
     "billing.run", "billing.run.line", "billing.dispute", "billing.usage", "billing.meter",
+    "billing.request",
     "billing.check", "billing.cause", "billing.exception", "account.move", "account.move.line",
     "billing.price.revision", "billing.price.revision.line", "billing.price.notice", "mail.mail",
     "billing.profile.confirmation", "billing.profile.change",
@@ -113,6 +115,9 @@ class SecurityCommon(BillingCommon):
         cls.dispute, cls.other_dispute = cls.env["billing.dispute"].create(
             [{"name": "Why", "move_id": move.id} for move in cls.move | cls.other_move]
         )
+        cls.request, cls.other_request = cls.env["billing.request"].sudo().create(
+            [{"contract_id": contract.id, "kind": "pause", "date": "2060-01-01"} for contract in cls.contract | cls.other]
+        ).sudo(False)
         meter = cls.env["billing.meter"].create({"name": "Water", "code": "WATER"})
         metered = cls.new_contract(
             "2026-01-01", [{"charge_type": "usage", "meter_id": meter.id, "price_unit": 1.0}]
@@ -165,6 +170,7 @@ class SecurityCommon(BillingCommon):
             "billing.run": cls.proposed_run,
             "billing.run.line": cls.proposed_run.line_ids,
             "billing.dispute": cls.dispute,
+            "billing.request": cls.request,
             "billing.meter": cls.usage.meter_id,
             "billing.usage": cls.usage,
             "billing.check": cls.env.ref("customer_billing.billing_check_missing_tax"),
@@ -288,6 +294,11 @@ class TestAccessTable(SecurityCommon):
         proposal = Env["billing.tier.proposal"].search([("company_id", "=", other.id)])
         theirs = {
             "billing.tier": tier, "billing.tier.proposal": proposal,
+        request = Env["billing.request"].sudo().create(
+            {"contract_id": contract.id, "kind": "pause", "date": "2060-01-01"}
+        )
+        theirs = {
+            "billing.request": request.sudo(False),
             "billing.price.revision": revision, "billing.price.revision.line": revision.line_ids,
             "billing.price.notice": revision.notice_ids,
             "billing.plan": plan, "billing.price": price, "billing.price.bracket": price.bracket_ids,
@@ -318,6 +329,7 @@ class TestAccessTable(SecurityCommon):
             (self.contract.charge_ids, self.other.charge_ids),
             (self.dispute, self.other_dispute),
             (self.tier_proposal, self.tier_proposal.sudo().copy({"partner_id": self.other_customer.id})),
+            (self.request, self.other_request),
             (self.move, self.other_move),
             (self.move.line_ids, self.other_move.line_ids),
         ):
@@ -336,6 +348,7 @@ class TestAccessTable(SecurityCommon):
                 (self.contract.pause_ids, (self.draft | self.other).pause_ids),
                 (self.contract.charge_ids, self.other.charge_ids),
                 (self.dispute, self.other_dispute),
+                (self.request, self.other_request),
                 (self.notice, self.revision.notice_ids - self.notice),
             ):
                 with self.subTest(model=own._name, user=user.login):
@@ -350,6 +363,8 @@ class TestAccessTable(SecurityCommon):
             "billing.contract": ("mrr", "officer_id", "journal_id", "pricelist_id", "move_ids", "bill_count"),
             "billing.contract.line": ("mrr", "recompute_from"),
             "billing.price.notice": ("revision_id", "line_ids", "acknowledged_ip", "error"),
+            "billing.request": ("price_id",),
+            "billing.close.reason": ("offer_percent", "offer_periods", "offer_product_id"),
         }
         for model, names in internal.items():
             for name in names:
@@ -381,7 +396,7 @@ class TestProtectedFields(SecurityCommon):
     def test_protected_fields_are_refused_in_write_create_and_import(self):
         for model in ("billing.contract", "billing.contract.line", "billing.run", "billing.run.line",
                       "billing.charge", "account.move", "billing.price.revision",
-                      "billing.price.revision.line", "billing.price.notice"):  # fmt: skip
+                      "billing.price.revision.line", "billing.price.notice", "billing.request"):  # fmt: skip
             values = self.values(model)
             self.assertTrue(values, model)
             record = self.records.get(model, self.move)

@@ -5,10 +5,10 @@ from odoo.http import content_disposition, request
 from odoo.tools import format_date
 
 from odoo.addons.account.controllers.portal import PortalAccount
+from odoo.addons.customer_billing.tools.upload import FILE_TYPES, MAX_FILE_BYTES, MAX_FILES
 from odoo.addons.portal.controllers.portal import pager as portal_pager
 
 from ..models.billing_statement_answer import PORTAL_STATES
-from ..tools.answer import FILE_TYPES, MAX_FILE_BYTES, MAX_FILES
 
 LINES_PER_PAGE = 100
 SHOWN_PROBLEMS = 50

@@ -28,14 +28,7 @@ class BillingDispute(models.Model):
     about_balance = fields.Boolean(
         string="About the Closing Balance", readonly=True, help="Not about one line of the statement."
     )
-    claimed_amount = fields.Monetary(
-        string="Customer's Figure",
-        help="What the line should be in the customer's own books; negative for a credit.",
-    )
     our_amount = fields.Monetary(compute="_compute_our_amount", string="Our Figure")
-    attachment_ids = fields.Many2many(
-        "ir.attachment", string="Files", copy=False, help="What the customer sends as proof."
-    )
     resolution_kind = fields.Selection(
         [
             ("credit_note", "Credit note"),

@@ -1,4 +1,3 @@
-import base64
 import binascii
 
 from PIL import Image
@@ -7,7 +6,9 @@ from odoo import Command, api, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools.image import base64_to_image
 
-from ..tools.answer import MAX_FILE_BYTES, MAX_FILES, check_file, clean_file_name, parse_figure
+from odoo.addons.customer_billing.tools.upload import MAX_FILES, check_file, clean_file_name
+
+from ..tools.answer import parse_figure
 from ..tools.ledger_values import ValueProblem, clean
 
 PORTAL_STATES = ("sent", "confirmed", "disputed", "superseded")
@@ -130,7 +131,7 @@ class BillingStatement(models.Model):
         errors |= more | statement_sudo._check_objection_files(files)
         if errors:
             return self.env["billing.dispute"].sudo(), errors
-        common["attachment_ids"] = [Command.set(statement_sudo._store_objection_files(files).ids)]
+        common["attachment_ids"] = [Command.set(self.env["billing.dispute"]._store_files(files, statement_sudo).ids)]
         return statement_sudo._create_objections([common | vals for vals in vals_list]), {}
 
     def _read_objections(self, form):
@@ -255,39 +256,10 @@ class BillingStatement(models.Model):
         for name, content in files:
             name = clean_file_name(name)
             if problem := check_file(name, len(content)):
-                return {"files": self._tell_file_problem(problem, name)}
+                return {"files": self.env["billing.dispute"]._tell_file_problem(problem, name)}
         if files and len(self.dispute_ids.attachment_ids) + len(files) > MAX_STORED_FILES:
             return {"files": self.env._("There are many files already: please send them by e-mail.")}
         return {}
-
-    def _tell_file_problem(self, problem, name):
-        return {
-            "type": self.env._(
-                "%s cannot be sent here: send PDF, pictures, text, spreadsheets or e-mails.", name
-            ),
-            "empty": self.env._("%s is empty.", name),
-            "large": self.env._(
-                "%(name)s is larger than %(size)s MB.", name=name, size=MAX_FILE_BYTES // 1024 // 1024
-            ),
-        }[problem]
-
-    def _store_objection_files(self, files):
-        """The uploaded files as attachments of the statement; pages and drawings become text."""
-        return (
-            self.env["ir.attachment"]
-            .with_context(attachments_mime_plainxml=True)
-            .create(
-                [
-                    {
-                        "name": clean_file_name(name),
-                        "datas": base64.b64encode(content),
-                        "res_model": self._name,
-                        "res_id": self.id,
-                    }
-                    for name, content in files
-                ]
-            )
-        )
 
     def _create_objections(self, vals_list):
         """Disputes with a task for their owner, and a word about them on the statement."""
