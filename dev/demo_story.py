@@ -39,7 +39,7 @@ LOGINS = (
     ("Administrator", "admin", "Billing › Contracts: make one, then “Bill Now”; Settings › Billing."),
     ("Billing officer", "officer", "Billing Runs: the proposed run lists what is due and why; make its draft bills."),
     ("Billing manager", "manager", "Billing Runs: one run has a bill above the limit; approve it, then post and send."),
-    ("Collector", "collector", "Disputes: two are open; look at the customer's overdue bills behind them."),
+    ("Collector", "collector", "Disputes: three are open; look at the customer's overdue bills behind them."),
     ("Auditor", "auditor", "Charges: every amount, its period and “Why this amount”; nothing can be changed."),
     ("Sales", "sales", "Contracts: those of the own customers only."),
     ("Portal customer", "portal", "My account › Contracts and Invoices: open a bill, see how it was computed."),
@@ -164,6 +164,7 @@ class Story:
         self.revise_prices()
         self.make_the_present()
         self.grade_customers()
+        self.listen_to_customers()
         if "billing.statement" in self.env:
             self.make_statements()
         return self.sum_up()
@@ -742,6 +743,59 @@ class Story:
         own.with_user(manager).action_set_billing_tier(
             self.ref("tier_gold").id, "Agreed with the group's head office", self.today + relativedelta(months=6)
         )
+    # What customers did in the portal
+
+    def listen_to_customers(self):
+        """One customer asks for a parking space less, another for a pause; one objects to a bill and was asked back."""
+        self.env["billing.price"].search([]).is_published = True
+        self.env["billing.plan"].search([]).write(
+            {"self_quantity": "request", "self_pause": "request", "self_close": "request", "self_notice_days": 14}
+        )
+        users = {user.login: user for user in self.env["res.users"].search([("login", "in", ("portal", "kehu"))])}
+        self.ask_for_change(users["portal"], "quantity", "Two tenants have moved out.")
+        self.ask_for_change(users["kehu"], "pause", "办公室装修，预计两个月。")
+        bill = self.get_bills().filtered(
+            lambda bill: bill.commercial_partner_id == users["portal"].commercial_partner_id and bill.amount_residual
+        ).sorted("id")[-1:]
+        dispute, _errors = (
+            self.env["billing.dispute"]
+            .with_user(users["portal"])
+            ._dispute_from_portal(
+                bill,
+                {
+                    "line_id": str(bill.invoice_line_ids[:1].id),
+                    "figure": f"{bill.invoice_line_ids[:1].price_total * 0.9:.2f}",
+                    "reason": "price",
+                    "name": "Price is above our offer",
+                    "description": "Your offer of last spring says 10 % less for this item.",
+                },
+                [],
+            )
+        )
+        for login, text in (
+            ("collector", "Thank you for telling us. Could you send us the number of the offer?"),
+            ("portal", "It is OF-2291, signed by Mr. Carter."),
+        ):
+            author = self.env["res.users"].search([("login", "=", login)])
+            dispute.with_user(author).sudo().message_post(
+                body=text, message_type="comment", subtype_xmlid="mail.mt_comment"
+            )
+
+    def ask_for_change(self, user, kind, note):
+        """A request in the portal, in the first contract of the user's company where it is possible."""
+        requests = self.env["billing.request"].with_user(user).sudo()
+        contracts = self.env["billing.contract"].search(
+            [("partner_id", "child_of", user.commercial_partner_id.id), ("state", "=", "active")], order="id"
+        )
+        for contract in contracts.with_user(user).sudo():
+            lines = requests._get_quantity_lines(contract).filtered(lambda line: line.quantity > 2)
+            if kind in requests._get_kinds(contract) and (lines or kind != "quantity"):
+                form = {"note": note}
+                if kind == "quantity":
+                    form |= {"line_id": str(lines[0].id), "quantity": f"{lines[0].quantity - 2:g}"}
+                vals, _errors = requests._read_form(contract, kind, form)
+                return requests._submit(contract, vals)
+        return requests
 
     # Statements of account
 

@@ -132,7 +132,7 @@ class BillingDispute(models.Model):
             known = False
         if not known:
             errors["figure"] = self.env._("Enter an amount such as %s.", "1234.50")
-        elif not 0 <= figure or currency.compare_amounts(float(figure), abs(total)) >= 0:
+        elif figure < 0 or currency.compare_amounts(float(figure), abs(total)) >= 0:
             errors["figure"] = self.env._("Enter what is right: it is less than %s.", currency.format(abs(total)))
         else:
             return float(figure)

@@ -298,7 +298,8 @@ class BillingRequest(models.Model):
     def _read_form(self, contract, kind, form):
         """Read what a customer sent; nothing else of ``form`` is used.
 
-        :param form: texts by name: ``line_id``, ``quantity``, ``choice`` (line and price), ``reason_id``, ``date``, ``note``
+        :param form: texts by name: ``line_id``, ``quantity``, ``choice`` (line and price), ``reason_id``, ``date``,
+            ``note``
         :return: (values, errors by name of the field)
         """
         vals, errors = {"kind": kind}, {}

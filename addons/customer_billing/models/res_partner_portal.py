@@ -94,7 +94,9 @@ class ResPartner(models.Model):
         )
         return [
             {
-                "text": self.env._("Prices change on %s: read and answer", format_date(self.env, notice.date_effective)),
+                "text": self.env._(
+                    "Prices change on %s: read and answer", format_date(self.env, notice.date_effective)
+                ),
                 "url": notice.access_url,
                 "level": "info",
             }

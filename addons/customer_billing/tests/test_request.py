@@ -85,8 +85,9 @@ class TestRequest(RequestCommon):
         self.assertEqual((line.product_id, line.price_id, line.price_unit, line.quantity),
                          (self.premium.product_id, self.premium, 150.0, 3.0))  # fmt: skip
         self.assertIn("Premium seat", request.summary)
+        theirs = self.other_contract.line_ids
         for choice in (f"{self.line.id}-{self.secret.id}", f"{self.line.id}-{self.basic.id}", "1-1", "", "x-y",
-                       f"{line.id}-{self.secret.id}", f"{self.other_contract.line_ids.id}-{self.basic.id}"):  # fmt: skip
+                       f"{line.id}-{self.secret.id}", f"{theirs.id}-{self.basic.id}"):  # fmt: skip
             with self.subTest(choice=choice):
                 self.assertIn("price_id", self.errors("switch", choice=choice))
 
@@ -382,7 +383,8 @@ class TestRequestPages(RequestCommon, HttpCase):
         self.assertIn("/web/login", self.url_open(f"{self.url('quantity')}?access_token={token}").url)
         self.assertEqual(self.contract.line_ids, self.line)
         self.assertNotIn("/change/", self.get(f"/my/contracts/{self.contract.id}", "asking_payer").text)
-        self.assertNotIn("/change/", self.get(f"/my/contracts/{self.contract.id}?access_token={token}", "asking_two").text)
+        with_token = f"/my/contracts/{self.contract.id}?access_token={token}"
+        self.assertNotIn("/change/", self.get(with_token, "asking_two").text)
 
     def test_a_colleague_may_change_it(self):
         colleague = self.env["res.partner"].create(

@@ -116,7 +116,7 @@ class SecurityCommon(BillingCommon):
             [{"name": "Why", "move_id": move.id} for move in cls.move | cls.other_move]
         )
         cls.request, cls.other_request = cls.env["billing.request"].sudo().create(
-            [{"contract_id": contract.id, "kind": "pause", "date": "2060-01-01"} for contract in cls.contract | cls.other]
+            [{"contract_id": own.id, "kind": "pause", "date": "2060-01-01"} for own in cls.contract | cls.other]
         ).sudo(False)
         meter = cls.env["billing.meter"].create({"name": "Water", "code": "WATER"})
         metered = cls.new_contract(

@@ -40,7 +40,8 @@ def tabulate(
     :param shown: so many items have a row of their own; one more is shown rather than a rest of one
 
     >>> january = date(2026, 1, 1)
-    >>> rows = tabulate([('a', january, Decimal(1)), ('b', january, Decimal(3)), ('c', january, Decimal(2))], [january], 1)
+    >>> sums = [(name, january, Decimal(amount)) for name, amount in (('a', 1), ('b', 3), ('c', 2))]
+    >>> rows = tabulate(sums, [january], 1)
     >>> [(row.key, str(row.total)) for row in rows]
     [('b', '3'), (None, '3')]
     """

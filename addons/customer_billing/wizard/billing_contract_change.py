@@ -81,7 +81,7 @@ class BillingContractChange(models.TransientModel):
         contracts = self.contract_ids
         contracts.check_access("write")
         before, after = contracts._preview_change(
-            self.date, lambda changed: self.with_context(changed.env.context)._apply()
+            self.date, lambda _contracts: self.with_context(tracking_disable=True)._apply()
         )
         lines = set(contracts.line_ids.ids)
         self.preview_ids.unlink()

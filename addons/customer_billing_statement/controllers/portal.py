@@ -27,14 +27,10 @@ class StatementPortal(PortalAccount):
     def _prepare_home_portal_values(self, counters):
         values = super()._prepare_home_portal_values(counters)
         statements = request.env["billing.statement"]
-        if {"statement_count", "statement_answer_count"}.intersection(counters):
+        if "statement_count" in counters:
             readable = statements.has_access("read")
             domain = self._get_statements_domain()
-            if "statement_count" in counters:
-                values["statement_count"] = statements.search_count(domain, limit=1) if readable else 0
-            if "statement_answer_count" in counters:
-                to_answer = [*domain, ("state", "=", "sent")]
-                values["statement_answer_count"] = statements.search_count(to_answer) if readable else 0
+            values["statement_count"] = statements.search_count(domain, limit=1) if readable else 0
         return values
 
     # List

@@ -92,3 +92,17 @@ class ResPartner(models.Model):
         action["domain"] = [("partner_id", "in", self.commercial_partner_id.ids)]
         action["context"] = {"default_partner_id": self[:1].commercial_partner_id.id}
         return action
+
+    def _get_billing_portal_actions(self):
+        """Also statements that wait for the customer's answer: one entry for all of them."""
+        actions = super()._get_billing_portal_actions()
+        statements = self.env["billing.statement"]
+        if not statements.has_access("read"):
+            return actions
+        count = statements.search_count(
+            [("partner_id", "=", self.commercial_partner_id.id), ("state", "=", "sent")], limit=100
+        )
+        if count:
+            text = self.env._("1 statement to confirm") if count == 1 else self.env._("%s statements to confirm", count)
+            actions.append({"text": text, "url": "/my/statements?filterby=answer", "level": "warning"})
+        return actions
