@@ -26,7 +26,9 @@ class BillingPortalHome(PortalAccount):
         return response
 
     def _get_billing_card(self):
-        """The values of the card on the first page; None for whoever is no customer of ours."""
+        """The values of the card on the first page; None for staff, and for whoever is no customer of ours."""
+        if request.env.user._is_internal():  # balances are shown without a look at accounting rights
+            return None
         customer = self._get_customer()
         next_bill = customer._get_billing_portal_next_bill()
         balances = customer._get_billing_portal_balances()
@@ -170,7 +172,12 @@ class BillingPortalHome(PortalAccount):
     # Payments
 
     def _get_payments_domain(self):
-        """The payments of the reader's company to ours; applied as superuser, so it says whose they are."""
+        """The payments of the reader's company to ours; applied as superuser, so it says whose they are.
+
+        Staff see none: they have their own list, as far as their rights go.
+        """
+        if request.env.user._is_internal():
+            return Domain.FALSE
         return [
             ("partner_id", "child_of", self._get_customer().id),
             ("company_id", "in", request.env.companies.ids),

@@ -310,6 +310,9 @@ class BillingRequest(models.Model):
         elif kind in ("close", "stay"):
             self._read_reason(contract, form, vals, errors)
         vals["date"] = self._read_date(contract, kind, form.get("date"), errors)
+        price_end = self.env["billing.price"].browse(vals.get("price_id") or ()).date_to
+        if price_end and vals["date"] and vals["date"] > price_end:
+            errors["date"] = self.env._("This price ends on %s.", format_date(self.env, price_end))
         vals["note"] = (form.get("note") or "").replace("\0", "").strip() or False
         if len(vals["note"] or "") > MAX_TEXT:
             errors["note"] = self.env._("Please write at most %s characters.", MAX_TEXT)

@@ -91,6 +91,13 @@ class TestRequest(RequestCommon):
             with self.subTest(choice=choice):
                 self.assertIn("price_id", self.errors("switch", choice=choice))
 
+    def test_a_price_that_ends_before(self):
+        self.premium.date_to = self.today + timedelta(days=5)
+        for days, wrong in ((5, False), (6, True)):
+            date = str(self.today + timedelta(days=days))
+            errors = self.errors("switch", choice=f"{self.line.id}-{self.premium.id}", date=date)
+            self.assertEqual("date" in errors, wrong)
+
     def test_pause_and_resume(self):
         date = self.today + timedelta(days=3)
         self.ask("pause", date=date, note="Holidays")
