@@ -54,7 +54,7 @@ class ResPartner(models.Model):
 
         :return: list of dicts: ``text``, ``url``, ``level`` (danger, warning, info); most urgent first
         """
-        return self._get_overdue_actions() + self._get_price_notice_actions()
+        return self._get_overdue_actions() + self._get_price_notice_actions() + self._get_profile_actions()
 
     def _get_overdue_actions(self):
         """Bills past their due date: one entry for all of them."""
@@ -75,6 +75,17 @@ class ResPartner(models.Model):
             return []
         text = self.env._("1 bill is overdue") if count == 1 else self.env._("%s bills are overdue", count)
         return [{"text": text, "url": "/my/invoices?filterby=overdue", "level": "danger"}]
+
+    def _get_profile_actions(self):
+        """Requests to confirm the profile that were not answered."""
+        confirmations = self.env["billing.profile.confirmation"]
+        if not confirmations.has_access("read"):
+            return []
+        asked = confirmations.search(
+            [("partner_id", "child_of", self.commercial_partner_id.id), ("state", "=", "asked")], limit=5
+        )
+        text = self.env._("Please confirm your details")
+        return [{"text": text, "url": confirmation.access_url, "level": "info"} for confirmation in asked]
 
     def _get_price_notice_actions(self):
         """Letters about new prices that were not answered."""
