@@ -18,6 +18,7 @@
         "data/mail_template_data.xml",
         "data/ir_cron_data.xml",
         "report/report_invoice.xml",
+        "report/report_bill_layout.xml",
         "report/report_contract.xml",
         "views/billing_plan_views.xml",
         "views/billing_price_views.xml",

@@ -36,6 +36,7 @@ from . import (
     billing_tier_proposal,
     account_move,
     account_move_correction,
+    account_move_layout,
     account_move_line,
     account_move_send,
     account_partial_reconcile,

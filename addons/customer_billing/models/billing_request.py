@@ -457,14 +457,17 @@ class BillingRequest(models.Model):
             request._apply()
         return True
 
-    def action_refuse(self):
+    def action_refuse(self, answer=None):
         """Refuse requests; the customer reads the answer.
 
+        :param answer: why, as a text; default: what is written under Answer
         :raises UserError: a request is decided already, or has no answer
         """
         self.check_access("write")
         for request in self:
             request._check_open()
+            if answer:
+                request.answer = answer
             if not request.answer:
                 raise UserError(
                     self.env._("%s: write under Answer why it is refused; the customer reads it.", request.display_name)

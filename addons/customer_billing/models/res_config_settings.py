@@ -14,6 +14,7 @@ class ResConfigSettings(models.TransientModel):
     billing_credit_mode = fields.Selection(
         related="company_id.billing_credit_mode", readonly=False, required=True
     )
+    billing_layout = fields.Selection(related="company_id.billing_layout", readonly=False, required=True)
     billing_mails_per_hour = fields.Integer(
         related="company_id.billing_mails_per_hour", readonly=False
     )

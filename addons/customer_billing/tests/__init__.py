@@ -1,5 +1,6 @@
 from . import (
     test_amendment,
+    test_bill_layout,
     test_bypass,
     test_contact_role,
     test_contract,

@@ -188,8 +188,7 @@ class TestRequest(RequestCommon):
         officer = request.with_user(self.officer)
         with self.assertRaisesRegex(UserError, "write under Answer"):
             officer.action_refuse()
-        officer.answer = "Your term runs until June."
-        officer.action_refuse()
+        officer.action_refuse("Your term runs until June.")
         self.assertEqual((request.state, self.contract.state), ("refused", "active"))
         self.assertIn("until June", request.message_ids[0].body)
 
