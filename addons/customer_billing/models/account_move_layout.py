@@ -49,8 +49,8 @@ class AccountMove(models.Model):
     def _get_billing_groups(self):
         """The lines of this bill under headings: by site, else by contract when there are several.
 
-        :return: list of dicts: ``name``, ``lines``, ``amount`` (in the basis of the prices), ``date_from``, ``date_to``;
-            one without a name holds what comes from no contract; empty when no headings are needed
+        :return: list of dicts: ``name``, ``lines``, ``amount`` (in the basis of the prices), ``date_from``,
+            ``date_to``; one without a name holds what comes from no contract; empty when no headings are needed
         """
         self.ensure_one()
         layout = self._get_billing_layout()
@@ -71,8 +71,8 @@ class AccountMove(models.Model):
                     "name": self._get_billing_heading(key),
                     "lines": lines,
                     "amount": sum(lines.mapped(field)),
-                    "date_from": min(lines.filtered("billing_period_start").mapped("billing_period_start"), default=None),
-                    "date_to": max(lines.filtered("billing_period_end").mapped("billing_period_end"), default=None),
+                    "date_from": min(filter(None, lines.mapped("billing_period_start")), default=None),
+                    "date_to": max(filter(None, lines.mapped("billing_period_end")), default=None),
                 }
             )
         return sorted(found, key=lambda group: not group["name"])  # what has no heading comes last
@@ -85,5 +85,7 @@ class AccountMove(models.Model):
             place = ", ".join(part for part in (record.street, record.city) if part)
             return f"{record.name or record.display_name}, {place}" if place else record.name or record.display_name
         if record.client_ref:
-            return self.env._("Contract %(contract)s (%(reference)s)", contract=record.name, reference=record.client_ref)
+            return self.env._(
+                "Contract %(contract)s (%(reference)s)", contract=record.name, reference=record.client_ref
+            )
         return self.env._("Contract %s", record.name)

@@ -27,7 +27,8 @@ class TestBillLayout(BillingCommon):
         cls.move = cls.bill("2026-01-01", cls.contracts).move_ids
 
     def render(self, move=None):
-        html, _kind = self.env["ir.actions.report"]._render_qweb_html("account.account_invoices", (move or self.move).ids)
+        reports = self.env["ir.actions.report"]
+        html, _kind = reports._render_qweb_html("account.account_invoices", (move or self.move).ids)
         return html.decode()
 
     def positions(self, text, *words):
