@@ -743,6 +743,7 @@ class Story:
         own.with_user(manager).action_set_billing_tier(
             self.ref("tier_gold").id, "Agreed with the group's head office", self.today + relativedelta(months=6)
         )
+
     # What customers did in the portal
 
     def listen_to_customers(self):

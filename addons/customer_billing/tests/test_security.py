@@ -292,12 +292,11 @@ class TestAccessTable(SecurityCommon):
         tier = Env["billing.tier"].create({"name": "Theirs", "company_id": other.id})
         tier._grade(other, self.customer.ids)
         proposal = Env["billing.tier.proposal"].search([("company_id", "=", other.id)])
-        theirs = {
-            "billing.tier": tier, "billing.tier.proposal": proposal,
         request = Env["billing.request"].sudo().create(
             {"contract_id": contract.id, "kind": "pause", "date": "2060-01-01"}
         )
         theirs = {
+            "billing.tier": tier, "billing.tier.proposal": proposal,
             "billing.request": request.sudo(False),
             "billing.price.revision": revision, "billing.price.revision.line": revision.line_ids,
             "billing.price.notice": revision.notice_ids,
