@@ -1,0 +1,28 @@
+{
+    "name": "Customer Billing Payments",
+    "summary": "Pay several bills at once, automatic charge of saved methods, prepaid balances",
+    "version": "19.0.1.0.0",
+    "category": "Accounting/Accounting",
+    "author": "Customer Billing contributors",
+    "website": "https://github.com/customer-billing/customer-billing",
+    "license": "LGPL-3",
+    "depends": ["customer_billing", "account_payment"],
+    "data": [
+        "security/ir.model.access.csv",
+        "security/billing_payment_rules.xml",
+        "data/mail_template_data.xml",
+        "data/ir_cron_data.xml",
+        "views/billing_payment_mandate_views.xml",
+        "views/billing_payment_attempt_views.xml",
+        "wizard/billing_credit_refund_views.xml",
+        "views/account_move_views.xml",
+        "views/res_partner_views.xml",
+        "views/res_config_settings_views.xml",
+        "views/billing_menus.xml",
+        "views/portal_templates.xml",
+    ],
+    "assets": {
+        "web.assets_frontend": ["customer_billing_payment/static/src/interactions/bill_selection.js"],
+    },
+    "auto_install": True,
+}

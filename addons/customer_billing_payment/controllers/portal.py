@@ -1,0 +1,514 @@
+import hashlib
+import math
+
+from werkzeug.exceptions import BadRequest, NotFound
+
+from odoo import Command, fields, http
+from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.fields import Domain
+from odoo.http import request
+from odoo.tools import consteq
+
+from odoo.addons.account_payment.controllers.payment import PaymentPortal
+from odoo.addons.account_payment.controllers.portal import PortalAccount
+from odoo.addons.payment import utils as payment_utils
+from odoo.addons.portal.controllers.portal import pager as portal_pager
+
+from ..tools.documents import join_ids, split_ids
+
+RECEIPT = "account.action_report_payment_receipt"
+MAX_AMOUNT = 1e12
+NOTICES = ("granted", "revoked")
+
+
+class BillingPaymentPortal(PortalAccount, PaymentPortal):
+    """Pay bills together, top up, allow automatic payments, find receipts. Core's engine does the payment."""
+
+    def _prepare_home_portal_values(self, counters):
+        values = super()._prepare_home_portal_values(counters)
+        if "billing_open_count" in counters:
+            moves = request.env["account.move"]
+            readable = moves.has_access("read")
+            values["billing_open_count"] = moves.search_count(self._get_open_bills_domain()) if readable else 0
+        if "billing_payment_count" in counters:
+            values["billing_payment_count"] = self._get_payments_sudo().search_count(
+                self._get_payments_domain(), limit=1
+            )
+        return values
+
+    # Open bills
+
+    def _get_customer(self):
+        return request.env.user.partner_id.commercial_partner_id
+
+    def _get_open_bills_domain(self):
+        """The open bills of the user's company, as far as he may read them; staff see their own, as a customer would."""
+        return (
+            self._get_invoices_domain("out")
+            & Domain("move_type", "=", "out_invoice")
+            & Domain("payment_state", "in", ("not_paid", "partial", "in_payment"))
+            & Domain("amount_residual", ">", 0)
+            & Domain("commercial_partner_id", "=", self._get_customer().id)
+        )
+
+    @http.route("/my/billing/pay", type="http", auth="user", website=True)
+    def portal_billing_pay(self, error=None, **kw):
+        moves = request.env["account.move"]
+        if moves.has_access("read"):
+            moves = moves.search(self._get_open_bills_domain(), order="invoice_date_due, id")
+        groups = []
+        for (company, currency), bills in moves.grouped(lambda move: (move.company_id, move.currency_id)).items():
+            payable = bills.filtered(lambda move: move._has_to_be_paid())
+            groups.append(
+                {
+                    "company": company,
+                    "currency": currency,
+                    "payable": payable,
+                    "waiting": bills - payable,
+                    "total": sum(payable.mapped("amount_residual")),
+                }
+            )
+        return request.render(
+            "customer_billing_payment.portal_pay",
+            {
+                **self._prepare_portal_layout_values(),
+                "page_name": "billing_pay",
+                "groups": groups,
+                "credits": self._get_credits(),
+                "today": fields.Date.context_today(request.env.user),
+                "error": error == "choose",
+            },
+        )
+
+    @http.route("/my/billing/pay/checkout", type="http", auth="user", website=True, methods=["GET"])
+    def portal_billing_checkout(self, **kw):
+        """The chosen bills, as an address of their own."""
+        chosen = [self._cast_as_int(text) for text in request.httprequest.args.getlist("bill")]
+        documents = join_ids([number for number in chosen if number and number > 0])
+        if not split_ids(documents):
+            return request.redirect("/my/billing/pay?error=choose")
+        return request.redirect(f"/my/billing/pay/{documents}")
+
+    # Payment of chosen bills
+
+    def _get_chosen_bills(self, documents, access_token=None):
+        """Return the bills of an address in sudo: with its signature, else those that the user may read.
+
+        :raises NotFound: when these are no bills that he may pay together; nothing is told about others
+        """
+        ids = split_ids(documents)
+        moves_sudo = request.env["account.move"].sudo().browse(ids or []).exists()
+        if not ids or len(moves_sudo) != len(ids):
+            raise NotFound()
+        if access_token:
+            if not consteq(moves_sudo._get_billing_payment_token(documents), access_token):
+                raise NotFound()
+        elif request.env.user._is_public() or not moves_sudo.sudo(False).has_access("read"):
+            raise NotFound()
+        if len(moves_sudo.company_id) != 1 or len(moves_sudo.currency_id) != 1:
+            raise NotFound()
+        if len(moves_sudo.commercial_partner_id) != 1:
+            raise NotFound()
+        return moves_sudo.sorted(lambda move: (move.invoice_date_due or move.invoice_date or move.create_date.date(), move.id))
+
+    @staticmethod
+    def _cast_amount(value):
+        """Return an amount that a browser has sent, or None where it is no number or none that money can be."""
+        amount = PaymentPortal._cast_as_float(value)
+        return amount if amount is not None and math.isfinite(amount) and abs(amount) < MAX_AMOUNT else None
+
+    def _get_payer(self, moves_sudo):
+        """Who pays: the user, or the customer for a link without login, as core does."""
+        return moves_sudo[0].partner_id if request.env.user._is_public() else request.env.user.partner_id
+
+    def _check_amount(self, moves_sudo, amount):
+        """Return the amount to pay: all that is open, or less where the company allows it.
+
+        :param float amount: what the customer wants to pay; None for all
+        :raises ValidationError: when the bills cannot be paid now, or not this amount
+        """
+        for move in moves_sudo:
+            if not move._has_to_be_paid():
+                raise ValidationError(
+                    request.env._(
+                        "%(bill)s cannot be paid now: %(reason)s",
+                        bill=move.name,
+                        reason=move._get_online_payment_error(),
+                    )
+                )
+        currency, total = moves_sudo.currency_id, sum(moves_sudo.mapped("amount_residual"))
+        if amount is None or not currency.compare_amounts(amount, total):
+            return currency.round(total)
+        partial = moves_sudo.company_id.billing_partial_payment
+        if partial and currency.compare_amounts(amount, 0) > 0 and currency.compare_amounts(amount, total) < 0:
+            return currency.round(amount)
+        raise ValidationError(
+            request.env._("Choose an amount above zero and up to %s.", currency.format(total))
+            if partial
+            else request.env._("The open amount is %s and can be paid as a whole only.", currency.format(total))
+        )
+
+    def _sign(self, kind, partner, reference, amount, currency):
+        """The signature that binds a transaction to what the page has shown; the amount to the currency's digits."""
+        figure = f"{currency.round(amount):.{currency.decimal_places}f}"
+        return payment_utils.generate_access_token(kind, partner.id, reference, figure, currency.id)
+
+    @http.route("/my/billing/pay/<string:documents>", type="http", auth="public", website=True, sitemap=False)
+    def portal_billing_pay_bills(self, documents, access_token=None, amount=None, **kw):
+        moves_sudo = self._get_chosen_bills(documents, access_token)
+        payer, company, currency = self._get_payer(moves_sudo), moves_sudo.company_id, moves_sudo.currency_id
+        total = sum(moves_sudo.mapped("amount_residual"))
+        values = {
+            **self._prepare_portal_layout_values(),
+            "page_name": "billing_pay_bills",
+            "bills": moves_sudo,
+            "total": total,
+            "documents": documents,
+            "link_token": access_token,
+            "res_company": company,
+            "partial_allowed": company.billing_partial_payment,
+            "problem": False,
+        }
+        try:
+            to_pay = self._check_amount(moves_sudo, self._cast_amount(amount) or 0.0 if amount else None)
+        except ValidationError as error:
+            values.update(problem=str(error), currency=currency, amount=total)
+            return request.render("customer_billing_payment.portal_pay_bills", values)
+        values.update(
+            self._get_common_page_view_values(
+                invoices_data={
+                    "partner": payer,
+                    "company": company,
+                    "total_amount": to_pay,
+                    "currency": currency,
+                    "transaction_route": f"/my/billing/pay/{documents}/transaction",
+                    "landing_route": "/my/billing/receipt",
+                },
+                access_token=self._sign("billing_pay", payer, documents, to_pay, currency),
+            ),
+            amount=to_pay,
+        )
+        return request.render("customer_billing_payment.portal_pay_bills", values)
+
+    @http.route("/my/billing/pay/<string:documents>/transaction", type="jsonrpc", auth="public")
+    def billing_transaction(self, documents, access_token, amount, **kwargs):
+        """Create the transaction that pays bills, all of whose terms are computed again.
+
+        :param str documents: the ids of the bills, as in the address
+        :param str access_token: the signature of the page for payer, bills, amount and currency
+        :param float amount: the amount that the page has shown
+        :param dict kwargs: what core's payment form sends
+        :return: the values that core's payment form goes on with
+        :raises ValidationError: when the signature is not that of these terms, or these terms hold no more
+        """
+        ids = split_ids(documents)
+        moves_sudo = request.env["account.move"].sudo().browse(ids or []).exists()
+        if not ids or len(moves_sudo) != len(ids):
+            raise ValidationError(request.env._("The access token is invalid."))
+        payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
+        self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
+        moves_sudo = moves_sudo.sorted(lambda move: (move.invoice_date_due, move.id))
+        amount = self._check_amount(moves_sudo, amount)
+        reference = (
+            moves_sudo.name
+            if len(moves_sudo) == 1
+            else moves_sudo.company_id.get_next_batch_payment_communication()
+        )
+        return self._start_transaction(
+            moves_sudo.company_id, payer, amount, currency, reference,
+            {"invoice_ids": [Command.set(moves_sudo.ids)]}, kwargs,
+        )  # fmt: skip
+
+    def _check_signature(self, access_token, kind, payer, reference, amount, currency):
+        if amount is None or not access_token or not consteq(
+            self._sign(kind, payer, reference, amount, currency), str(access_token)
+        ):
+            raise ValidationError(request.env._("The access token is invalid."))
+
+    def _start_transaction(self, company, payer, amount, currency, reference, custom_values, kwargs):
+        """Create a transaction by core's method, with a provider that is offered for these terms; its landing page is
+        the receipt."""
+        self._validate_transaction_kwargs(kwargs, additional_allowed_keys=("payment_reference", "reference_prefix"))
+        for name in ("payment_reference", "reference_prefix", "landing_route", "is_validation", "csrf_token"):
+            kwargs.pop(name, None)
+        # sudo: as core, providers and tokens are checked here and shown by what the payer may use
+        providers_sudo = request.env["payment.provider"].sudo()._get_compatible_providers(
+            company.id, payer.id, amount, currency_id=currency.id
+        )
+        token_sudo = request.env["payment.token"].sudo()
+        if kwargs.get("flow") == "token":
+            token_sudo = token_sudo.browse(self._cast_as_int(kwargs.get("token_id"))).exists()
+        provider_id = token_sudo.provider_id.id or kwargs.get("provider_id")
+        if provider_id not in providers_sudo.ids or kwargs.get("flow") == "token" and not token_sudo:
+            raise ValidationError(request.env._("This payment method cannot be used here. Choose one of those shown."))
+        kwargs["provider_id"] = provider_id
+        tx_sudo = self._create_transaction(
+            amount=amount,
+            currency_id=currency.id,
+            partner_id=payer.id,
+            reference_prefix=reference,
+            landing_route="/my/billing/receipt",
+            custom_create_values=custom_values,
+            **kwargs,
+        )
+        token = payment_utils.generate_access_token("billing_receipt", tx_sudo.id)
+        tx_sudo.landing_route = f"/my/billing/receipt/{tx_sudo.id}?access_token={token}"
+        return tx_sudo._get_processing_values()
+
+    # Receipts
+
+    def _get_receipt_transaction(self, tx_id, access_token):
+        tx_sudo = request.env["payment.transaction"].sudo().browse(tx_id).exists()  # sudo: signed address
+        if not tx_sudo or not payment_utils.check_access_token(access_token, "billing_receipt", tx_sudo.id):
+            raise NotFound()
+        return tx_sudo
+
+    @http.route("/my/billing/receipt/<int:tx_id>", type="http", auth="public", website=True, sitemap=False)
+    def portal_billing_receipt(self, tx_id, access_token=None, report_type=None, **kw):
+        """What became of a payment, and which bills it has settled."""
+        tx_sudo = self._get_receipt_transaction(tx_id, access_token)
+        payment = tx_sudo.payment_id
+        if report_type == "pdf" and payment:
+            return self._show_report(payment, "pdf", RECEIPT, download=True)
+        return request.render(
+            "customer_billing_payment.portal_receipt",
+            {
+                **self._prepare_portal_layout_values(),
+                "page_name": "billing_receipt",
+                "tx": tx_sudo,
+                "payment": payment,
+                "entry": self._get_payment_entry(payment) if payment else False,
+                "res_company": tx_sudo.company_id,
+                "access_token": access_token,
+            },
+        )
+
+    def _get_payment_entry(self, payment_sudo):
+        """A payment with what it settles: dict (payment, bills: list of (bill, amount), rest)."""
+        line = payment_sudo.move_id.line_ids.filtered(
+            lambda line: line.account_id.account_type == "asset_receivable" and line.credit
+        )
+        bills = [
+            (match.debit_move_id.move_id, match.credit_amount_currency) for match in line.matched_debit_ids.sorted("id")
+        ]
+        rest = -sum(line.mapped("amount_residual_currency")) if line else 0.0
+        return {"payment": payment_sudo, "bills": bills, "rest": payment_sudo.currency_id.round(rest)}
+
+    def _get_payments_sudo(self):
+        # sudo: portal users have no access to payments; the domain lists their own
+        return request.env["account.payment"].sudo()
+
+    def _get_payments_domain(self):
+        return [
+            ("partner_id", "child_of", self._get_customer().id),
+            ("partner_type", "=", "customer"),
+            ("state", "in", ("in_process", "paid")),
+            ("company_id", "in", request.env.user.company_ids.ids),
+        ]
+
+    @http.route(
+        ["/my/billing/payments", "/my/billing/payments/page/<int:page>"], type="http", auth="user", website=True
+    )
+    def portal_billing_payments(self, page=1, **kw):
+        payments_sudo, domain = self._get_payments_sudo(), self._get_payments_domain()
+        pager = portal_pager(
+            url="/my/billing/payments",
+            total=payments_sudo.search_count(domain),
+            page=page,
+            step=self._items_per_page,
+        )
+        found = payments_sudo.search(
+            domain, order="date desc, id desc", limit=self._items_per_page, offset=pager["offset"]
+        )
+        return request.render(
+            "customer_billing_payment.portal_payments",
+            {
+                **self._prepare_portal_layout_values(),
+                "page_name": "billing_payments",
+                "entries": [self._get_payment_entry(payment) for payment in found],
+                "pager": pager,
+                "default_url": "/my/billing/payments",
+                "credits": self._get_credits(),
+                "prepaid": self._get_prepaid(),
+            },
+        )
+
+    @http.route("/my/billing/payments/<int:payment_id>/receipt", type="http", auth="user", website=True)
+    def portal_billing_payment_receipt(self, payment_id, **kw):
+        payment_sudo = self._get_payments_sudo().search([*self._get_payments_domain(), ("id", "=", payment_id)])
+        if not payment_sudo:
+            raise NotFound()
+        return self._show_report(payment_sudo, "pdf", RECEIPT, download=True)
+
+    def _get_credits(self):
+        """The customer's unallocated credits: list of (company, currency, amount)."""
+        customer, found = self._get_customer(), []
+        for company in request.env.user.company_ids:
+            for currency, (amount, _amount) in customer._get_billing_credits(company).get(customer.id, {}).items():
+                found.append((company, currency, amount))
+        return found
+
+    # Prepaid balances
+
+    def _get_prepaid(self):
+        """The companies with which the customer has a prepaid balance: list of (company, balance)."""
+        customer, found = self._get_customer().sudo(), []  # sudo: a setting of the customer himself
+        for company in request.env.user.company_ids:
+            if customer.with_company(company).billing_prepaid:
+                sums = customer._get_billing_credits(company).get(customer.id, {})
+                found.append((company, sum(amount for _amount, amount in sums.values())))
+        return found
+
+    @http.route(
+        ["/my/billing/topup", "/my/billing/topup/<int:company_id>"], type="http", auth="user", website=True
+    )
+    def portal_billing_topup(self, company_id=None, amount=None, **kw):
+        prepaid = {company.id: (company.sudo(), balance) for company, balance in self._get_prepaid()}
+        if not prepaid:
+            raise NotFound()
+        if company_id and company_id not in prepaid:
+            raise NotFound()
+        company, balance = prepaid[company_id or next(iter(prepaid))]
+        payer, currency = request.env.user.partner_id, company.currency_id
+        values = {
+            **self._prepare_portal_layout_values(),
+            "page_name": "billing_topup",
+            "companies": [entry[0] for entry in prepaid.values()],
+            "company": company,
+            "res_company": company,
+            "balance": balance,
+            "currency": currency,
+            "problem": False,
+            "amount": 0.0,
+        }
+        wanted = self._cast_amount(amount) or 0.0
+        if amount and currency.compare_amounts(wanted, 0) <= 0:
+            values["problem"] = request.env._("Enter an amount above zero.")
+        elif amount:
+            wanted = currency.round(wanted)
+            values.update(
+                self._get_common_page_view_values(
+                    invoices_data={
+                        "partner": payer,
+                        "company": company,
+                        "total_amount": wanted,
+                        "currency": currency,
+                        "transaction_route": f"/my/billing/topup/{company.id}/transaction",
+                        "landing_route": "/my/billing/receipt",
+                    },
+                    access_token=self._sign("billing_topup", payer, company.id, wanted, currency),
+                ),
+                amount=wanted,
+            )
+        return request.render("customer_billing_payment.portal_topup", values)
+
+    @http.route("/my/billing/topup/<int:company_id>/transaction", type="jsonrpc", auth="user")
+    def billing_topup_transaction(self, company_id, access_token, amount, **kwargs):
+        """Create the transaction of a prepayment: a payment without bill, which becomes a credit of the customer.
+
+        :raises ValidationError: when the signature is not that of these terms, or the customer has no prepaid balance
+        """
+        company = next((company.sudo() for company, _b in self._get_prepaid() if company.id == company_id), None)
+        if not company:
+            raise ValidationError(request.env._("The access token is invalid."))
+        payer, currency, amount = request.env.user.partner_id, company.currency_id, self._cast_amount(amount)
+        self._check_signature(access_token, "billing_topup", payer, company.id, amount, currency)
+        if currency.compare_amounts(amount, 0) <= 0:
+            raise ValidationError(request.env._("Enter an amount above zero."))
+        reference = payment_utils.singularize_reference_prefix(prefix="PREPAID")
+        return self._start_transaction(
+            company, payer, currency.round(amount), currency, reference, {"billing_is_topup": True}, kwargs
+        )
+
+    # Automatic payment
+
+    def _get_own_tokens(self):
+        partner = request.env.user.partner_id
+        # sudo: those of the user's company too, which the rules of core leave out
+        return request.env["payment.token"].sudo().search(
+            [("partner_id", "in", (partner | partner.commercial_partner_id).ids)]
+        )
+
+    def _get_own_contracts(self):
+        contracts = request.env["billing.contract"]
+        if not contracts.has_access("read"):
+            return contracts
+        return contracts.search(
+            [
+                ("state", "in", ("active", "paused")),
+                ("invoice_partner_id.commercial_partner_id", "=", self._get_customer().id),
+                ("plan_id.invoice_policy", "=", "charge"),
+            ]
+        )
+
+    def _get_consents(self, tokens_sudo):
+        """What the customer agrees to, by company of the tokens: list of (company, text, digest)."""
+        consents = []
+        for company_sudo in tokens_sudo.company_id:
+            text = company_sudo._get_billing_mandate_text()
+            consents.append((company_sudo, text, hashlib.sha256(text.encode()).hexdigest()))
+        return consents
+
+    def _render_automatic(self, problem=False, notice=False):
+        tokens_sudo = self._get_own_tokens()
+        mandates = request.env["billing.payment.mandate"]
+        if mandates.has_access("read"):
+            mandates = mandates.search([("partner_id", "=", self._get_customer().id)], order="state, id desc", limit=20)
+        return request.render(
+            "customer_billing_payment.portal_automatic",
+            {
+                **self._prepare_portal_layout_values(),
+                "page_name": "billing_automatic",
+                "tokens": tokens_sudo,
+                # sudo: a mandate of the customer's company names the method of a colleague
+                "mandates": mandates.sudo(),
+                "contracts": self._get_own_contracts(),
+                "consents": self._get_consents(tokens_sudo),
+                "problem": problem,
+                "notice": notice if notice in NOTICES else False,
+            },
+        )
+
+    @http.route("/my/billing/automatic", type="http", auth="user", website=True)
+    def portal_billing_automatic(self, notice=None, **kw):
+        return self._render_automatic(notice=notice)
+
+    @http.route("/my/billing/automatic/grant", type="http", auth="user", website=True, methods=["POST"])
+    def portal_billing_grant(self, token_id=None, contract_id=None, consent=None, digest=None, expiry=None, **kw):
+        """Keep the customer's consent, in the words that he has seen."""
+        token_sudo = self._get_own_tokens().filtered(lambda token: token.id == self._cast_as_int(token_id))
+        if not token_sudo:
+            return self._render_automatic(problem=request.env._("Choose a payment method."))
+        [(_company, text, expected)] = self._get_consents(token_sudo)
+        if not consent:
+            return self._render_automatic(problem=request.env._("Tick the box to allow automatic payments."))
+        if expected not in (digest or "").split(","):  # one for each company
+            return self._render_automatic(problem=request.env._("The text has changed. Please read it again."))
+        contracts = self._get_own_contracts()
+        if contract_id:
+            contracts = contracts.filtered(lambda contract: contract.id == self._cast_as_int(contract_id))
+            if not contracts:
+                raise BadRequest()
+        else:
+            contracts = contracts.browse()
+        try:
+            expiry_date = fields.Date.to_date(f"{expiry}-01") if expiry else False
+            expiry_date = expiry_date and fields.Date.end_of(expiry_date, "month")
+            request.env["billing.payment.mandate"]._grant(
+                token_sudo.sudo(False), text, contracts, expiry_date, request.httprequest.remote_addr
+            )
+        except ValueError:
+            return self._render_automatic(problem=request.env._("Enter the month until which the card is valid."))
+        except (AccessError, UserError) as error:
+            return self._render_automatic(problem=str(error))
+        return request.redirect("/my/billing/automatic?notice=granted")
+
+    @http.route("/my/billing/automatic/<int:mandate_id>/revoke", type="http", auth="user", website=True, methods=["POST"])
+    def portal_billing_revoke(self, mandate_id, **kw):
+        mandate = request.env["billing.payment.mandate"].search(
+            [("id", "=", mandate_id), ("partner_id", "=", self._get_customer().id)]
+        )
+        if not mandate:
+            raise NotFound()
+        mandate._revoke()
+        return request.redirect("/my/billing/automatic?notice=revoked")

@@ -1,0 +1,15 @@
+from . import (
+    res_company,
+    billing_plan,
+    billing_run,
+    billing_payment_mandate,
+    billing_payment_attempt,
+    account_move,
+    account_payment,
+    billing_receivable,
+    payment_provider,
+    payment_token,
+    payment_transaction,
+    res_partner,
+    res_config_settings,
+)

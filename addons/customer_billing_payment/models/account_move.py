@@ -1,0 +1,162 @@
+from dateutil.relativedelta import relativedelta
+
+from odoo import fields, models
+from odoo.exceptions import UserError
+from odoo.tools.urls import urljoin
+
+from odoo.addons.customer_billing.models.account_move import AccountMove as BillingMove
+from odoo.addons.customer_billing.tools.qr import qr_data_uri
+from odoo.addons.payment import utils as payment_utils
+
+from ..tools.documents import join_ids
+from .billing_payment_attempt import OPEN, PAGE_MINUTES
+
+
+class AccountMove(models.Model):
+    _name = "account.move"
+    _inherit = "account.move"
+    _billing_protected = BillingMove._billing_protected | {"billing_charge_state", "billing_charge_date"}
+
+    billing_charge_state = fields.Selection(
+        [
+            ("processing", "Waiting for an answer"),
+            ("retry", "Declined, tried again"),
+            ("unknown", "Outcome unknown"),
+            ("failed", "Declined, not tried again"),
+            ("done", "Paid automatically"),
+        ],
+        string="Automatic Payment",
+        readonly=True,
+        copy=False,
+        index="btree_not_null",
+        groups="base.group_user",
+        help="Collections take over when it is declined and not tried again.",
+    )
+    billing_charge_date = fields.Date(
+        string="Charged Again On", readonly=True, copy=False, groups="base.group_user"
+    )
+    billing_attempt_ids = fields.One2many(
+        "billing.payment.attempt", "move_id", string="Automatic Charges", groups="base.group_user"
+    )
+
+    def _set_billing_charge(self, state, date=False):
+        """Note how far the automatic payment of these bills has come."""
+        # sudo: protected fields. Nothing of the journal entry changes: core need not compare its lines.
+        self.sudo().with_context(skip_invoice_sync=True, skip_is_manually_modified=True).write(
+            {"billing_charge_state": state, "billing_charge_date": date}
+        )
+
+    def _on_billing_charge_failed(self):
+        """These bills were declined and are not tried again (``billing_charge_state`` is ``failed``).
+
+        Collections override this to take over.
+        """
+
+    def _filter_billing_chargeable(self):
+        """Those of these bills whose money is not on its way, and about which there is no open dispute."""
+        since = fields.Datetime.now() - relativedelta(minutes=PAGE_MINUTES)
+        # sudo: transactions of all customers
+        transactions_sudo = self.env["payment.transaction"].sudo().search(
+            [
+                ("invoice_ids", "in", self.ids),
+                ("payment_id", "=", False),
+                ("provider_code", "!=", "custom"),
+                "|", ("state", "in", ("pending", "authorized")),
+                "|", "&", ("state", "=", "done"), ("is_post_processed", "=", False),
+                "|", ("billing_attempt_ids.state", "in", OPEN),
+                "&", "&", ("state", "=", "draft"), ("billing_attempt_ids", "=", False), ("create_date", ">", since),
+            ]
+        )  # fmt: skip
+        busy = transactions_sudo.invoice_ids.ids
+        disputed = self.env["billing.dispute"].sudo()._read_group(  # sudo: as the count of the base
+            [("move_id", "in", self.ids), ("state", "=", "open")], ["move_id"]
+        )
+        return self.filtered(lambda move: move.id not in busy) - self.union(*(move.sudo(False) for (move,) in disputed))
+
+    def _has_to_be_paid(self):
+        """While a charge has no outcome, the customer is not asked to pay the same again."""
+        return super()._has_to_be_paid() and not self._is_billing_charge_open()
+
+    def _get_online_payment_error(self):
+        errors = super()._get_online_payment_error()
+        if self._is_billing_charge_open():
+            text = self.env._("Your saved payment method is being charged for this bill. Please come back later.")
+            errors = f"{errors}\n{text}".strip()
+        return errors
+
+    def _is_billing_charge_open(self):
+        self.ensure_one()
+        return self.sudo().billing_charge_state in OPEN  # sudo: a customer sees the effect only
+
+    def action_billing_charge(self):
+        """Charge these open bills by the saved methods of their customers with the next job, now.
+
+        :raises UserError: when a bill is paid or being paid, or no mandate covers it
+        """
+        self.check_access("write")
+        mandates = self.env["billing.payment.mandate"]._get_for_moves(self)
+        chargeable = self._filter_billing_chargeable()
+        for move in self:
+            if move.state != "posted" or move.payment_state not in ("not_paid", "partial"):
+                raise UserError(self.env._("%s is not an open bill.", move.display_name))
+            if move not in chargeable:
+                raise UserError(
+                    self.env._(
+                        "%s is being paid or disputed. Wait for the outcome, or decide the dispute.", move.display_name
+                    )
+                )
+            if move not in mandates:
+                raise UserError(
+                    self.env._(
+                        "%(customer)s has not agreed to automatic payment of %(bill)s. The customer does so in the "
+                        "portal: Automatic payment.",
+                        customer=move.commercial_partner_id.display_name,
+                        bill=move.display_name,
+                    )
+                )
+            move._set_billing_charge("retry", move.company_id._get_billing_today())
+        # sudo: the job is the system's
+        self.env.ref("customer_billing_payment.ir_cron_charge").sudo()._trigger()
+        return True
+
+    def action_view_billing_attempts(self):
+        """Open the automatic charges of these bills."""
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "customer_billing_payment.billing_payment_attempt_action"
+        )
+        action["domain"] = [("move_id", "in", self.ids)]
+        return action
+
+    # Payment page
+
+    def _get_payment_url(self):
+        """The page on which these bills can be paid together; of a single one its own page, with the payment open."""
+        if len(self) == 1:
+            query = "&payment=True" if self._has_to_be_paid() else ""
+            return urljoin(self.get_base_url(), self.get_portal_url(query_string=query))
+        payable = self.filtered(lambda move: move._has_to_be_paid())
+        if len(payable.company_id) != 1 or len(payable.currency_id) != 1 or len(payable.commercial_partner_id) != 1:
+            return super()._get_payment_url()
+        documents = join_ids(payable.ids)
+        token = payable._get_billing_payment_token(documents)
+        return urljoin(payable[0].get_base_url(), f"/my/billing/pay/{documents}?access_token={token}")
+
+    def _get_billing_payment_token(self, documents):
+        """The signature of a link to pay bills; ``documents`` are their ids as in the address."""
+        return payment_utils.generate_access_token("billing_pay", documents, env=self.env)
+
+    def _get_billing_qr_code(self):
+        """Scanning an open bill leads to its payment."""
+        self.ensure_one()
+        if not self._has_to_be_paid():
+            return super()._get_billing_qr_code()
+        return qr_data_uri(self._get_payment_url())
+
+    # Credits
+
+    def _post(self, soft=True):
+        posted = super()._post(soft=soft)
+        bills = posted.filtered(lambda move: move.move_type in ("out_invoice", "out_refund"))
+        for company, moves in bills.grouped("company_id").items():
+            moves.commercial_partner_id._filter_billing_auto_credit(company)._apply_billing_credit(company)
+        return posted

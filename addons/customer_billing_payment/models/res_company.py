@@ -1,0 +1,84 @@
+from odoo import api, fields, models
+from odoo.exceptions import ValidationError
+
+from ..tools.retry import parse_days
+
+
+class ResCompany(models.Model):
+    _inherit = "res.company"
+
+    billing_partial_payment = fields.Boolean(
+        string="Partial Payments", help="Customers may pay less than what they selected in the portal."
+    )
+    billing_charge_days = fields.Integer(
+        string="Days After the Due Date",
+        default=0,
+        help="Saved payment methods are charged on the due date of the bill, or so many days after.",
+    )
+    billing_charge_retry_days = fields.Char(
+        string="Retry After Days",
+        default="3, 5, 7",
+        help="A payment that was declined for now is tried again after so many days: after the first refusal, the "
+        "second, and so on. Empty: never. What is declined for good (card stolen, expired, account closed) is "
+        "not tried again.",
+    )
+    billing_charge_poll_days = fields.Integer(
+        string="Ask for Outcomes for Days",
+        default=4,
+        help="While the outcome of a payment is unknown, it is asked for, and the bill is not charged again. After so "
+        "many days a person decides.",
+    )
+    billing_mandate_text = fields.Text(
+        string="Consent",
+        translate=True,
+        help="What customers agree to when they allow automatic payments. Empty: a standard text.",
+    )
+    billing_credit_auto = fields.Boolean(
+        string="Apply Credits to Open Bills",
+        help="Payments and credit notes that are not allocated yet settle the oldest open bills: when bills are "
+        "posted, and every day. Bills with an open dispute are left alone.",
+    )
+
+    _billing_charge_days_positive = models.Constraint(
+        "CHECK (billing_charge_days >= 0 AND billing_charge_poll_days >= 1)",
+        "Days after the due date cannot be negative, and outcomes are asked for on 1 day at least.",
+    )
+
+    @api.constrains("billing_charge_retry_days")
+    def _check_billing_charge_retry_days(self):
+        for company in self:
+            try:
+                company._get_billing_retry_schedule()
+            except ValueError:
+                raise ValidationError(
+                    self.env._(
+                        "“%s” is no retry schedule: give up to ten numbers of days from 1 to 60, for instance 3, 5, 7.",
+                        company.billing_charge_retry_days,
+                    )
+                ) from None
+
+    def _get_billing_retry_schedule(self):
+        """Return after how many days each refusal is tried again, as a tuple.
+
+        :raises ValueError: while an invalid text is being saved
+        """
+        self.ensure_one()
+        return parse_days(self.billing_charge_retry_days)
+
+    def _get_billing_mandate_text(self):
+        """Return what customers agree to when they allow automatic payments, in the language of the context."""
+        self.ensure_one()
+        if self.billing_mandate_text:
+            return self.billing_mandate_text
+        when = (
+            self.env._("%s days after their due date", self.billing_charge_days)
+            if self.billing_charge_days
+            else self.env._("on their due date")
+        )
+        return self.env._(
+            "I allow %(company)s to collect the open amount of my bills %(when)s with the payment method chosen here, "
+            "without asking me each time. If a payment is declined, it may be tried again. I can revoke this at any "
+            "time on this page; it then ends for all bills not yet collected.",
+            company=self.name,
+            when=when,
+        )

@@ -1,0 +1,12 @@
+from odoo import fields, models
+
+
+class ResConfigSettings(models.TransientModel):
+    _inherit = "res.config.settings"
+
+    billing_partial_payment = fields.Boolean(related="company_id.billing_partial_payment", readonly=False)
+    billing_charge_days = fields.Integer(related="company_id.billing_charge_days", readonly=False)
+    billing_charge_retry_days = fields.Char(related="company_id.billing_charge_retry_days", readonly=False)
+    billing_charge_poll_days = fields.Integer(related="company_id.billing_charge_poll_days", readonly=False)
+    billing_mandate_text = fields.Text(related="company_id.billing_mandate_text", readonly=False)
+    billing_credit_auto = fields.Boolean(related="company_id.billing_credit_auto", readonly=False)

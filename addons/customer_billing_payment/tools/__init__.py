@@ -1,0 +1,1 @@
+"""Pure kernels of payments: no ORM, no clock, no input or output."""
