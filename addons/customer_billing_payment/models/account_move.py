@@ -67,11 +67,11 @@ class AccountMove(models.Model):
                 "&", "&", ("state", "=", "draft"), ("billing_attempt_ids", "=", False), ("create_date", ">", since),
             ]
         )  # fmt: skip
-        busy = transactions_sudo.invoice_ids.ids
         disputed = self.env["billing.dispute"].sudo()._read_group(  # sudo: as the count of the base
             [("move_id", "in", self.ids), ("state", "=", "open")], ["move_id"]
         )
-        return self.filtered(lambda move: move.id not in busy) - self.union(*(move.sudo(False) for (move,) in disputed))
+        busy = set(transactions_sudo.invoice_ids.ids).union(move.id for (move,) in disputed)
+        return self.filtered(lambda move: move.id not in busy)
 
     def _has_to_be_paid(self):
         """While a charge has no outcome, the customer is not asked to pay the same again."""

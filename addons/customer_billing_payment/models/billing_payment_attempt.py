@@ -95,11 +95,12 @@ class BillingPaymentAttempt(models.Model):
     def _cron_charge(self):
         """Ask for open outcomes, then charge the bills that are due: each intent, each answer its own commit."""
         commit = self.env["ir.cron"]._commit_progress
-        waiting = self.search([("state", "=", "processing")])
+        waiting = self.search([("state", "=", "processing")], limit=BATCH)
+        unsettled = self.search([("state", "=", "done"), ("transaction_id.is_post_processed", "=", False)], limit=BATCH)
         moves = self._get_due_moves()
-        commit(remaining=len(waiting) + len(moves))
-        for attempt in waiting:
-            attempt._attempt_step(attempt._poll)
+        commit(remaining=len(waiting) + len(unsettled) + len(moves))
+        for attempt in waiting | unsettled:
+            attempt._attempt_step(attempt._poll if attempt in waiting else attempt._settle)
             if not commit(1):
                 return
         for move in moves:

@@ -205,7 +205,7 @@ class ResPartner(models.Model):
             prepaid = records.search([("billing_prepaid", "=", True)])
             prepaid = prepaid.commercial_partner_id & prepaid
             with_credit = lines._read_group(self._get_billing_credit_domain(company), ["partner_id"])
-            creditors = records.union(*(partner.commercial_partner_id for (partner,) in with_credit))
+            creditors = records.browse().union(*(partner.commercial_partner_id for (partner,) in with_credit))
             customers = creditors.with_company(company)._filter_billing_auto_credit(company)
             commit(remaining=len(customers) + len(prepaid))
             for method, partners in (("_apply_billing_credit", customers), ("_alert_billing_low_balance", prepaid)):

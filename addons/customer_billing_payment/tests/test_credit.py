@@ -1,0 +1,187 @@
+from datetime import timedelta
+
+from odoo import Command
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+
+from .common import PaymentBillingCommon
+
+
+@tagged("post_install", "-at_install")
+class TestCredit(PaymentBillingCommon):
+    def run_job(self):
+        with self.in_job() as commits:
+            self.env["res.partner"].with_user(self.env.ref("base.user_root"))._cron_billing_credits()
+        return commits
+
+    def low_mails(self):
+        return self.env["mail.mail"].search(
+            [("model", "=", "res.partner"), ("res_id", "=", self.customer.id), ("subject", "like", "prepaid balance")]
+        )
+
+    # Credits by rule
+
+    def test_credits_are_left_alone_unless_the_company_says_so(self):
+        self.pay_in(50)
+        move = self.open_bill(80)
+        self.run_job()
+        self.assertEqual(move.amount_residual, 80)
+        self.assertEqual(self.customer.billing_credit_amount, 50)
+
+    def test_a_credit_settles_the_oldest_bill_first(self):
+        newer, older = self.open_bill(80, days=10), self.open_bill(80, days=-10)
+        self.company.billing_credit_auto = True
+        payment = self.pay_in(100)
+        self.run_job()
+        self.assertEqual((older.amount_residual, newer.amount_residual), (0, 60))
+        self.assertTrue(payment.is_reconciled)
+        self.assertEqual(self.customer.billing_credit_amount, 0)
+
+    def test_a_bill_takes_credit_when_it_is_posted(self):
+        self.company.billing_credit_auto = True
+        self.pay_in(100)
+        move = self.open_bill(80)
+        self.assertEqual((move.amount_residual, self.customer.billing_credit_amount), (0, 20))
+
+    def test_a_credit_note_settles_a_bill(self):
+        self.company.billing_credit_auto = True
+        move = self.open_bill(80)
+        note = self.open_bill(30, move_type="out_refund")
+        self.assertEqual((move.amount_residual, note.amount_residual), (50, 0))
+
+    def test_other_customers_currencies_and_entries_are_left_alone(self):
+        self.company.billing_credit_auto = True
+        other_currency = self.setup_other_currency("EUR")
+        entry = self.env["account.move"].create(
+            {
+                "line_ids": [
+                    Command.create(
+                        {
+                            "account_id": self.company_data["default_account_receivable"].id,
+                            "partner_id": self.customer.id,
+                            "credit": 10.0,
+                        }
+                    ),
+                    Command.create({"account_id": self.company_data["default_account_revenue"].id, "debit": 10.0}),
+                ]
+            }
+        )
+        entry.action_post()
+        self.pay_in(10, self.other_customer)
+        self.pay_in(10, currency_id=other_currency.id)
+        move = self.open_bill(80)
+        self.run_job()
+        self.assertEqual(move.amount_residual, 80)
+
+    def test_disputed_bills_and_bills_being_paid_are_left_alone(self):
+        self.company.billing_credit_auto = True
+        disputed, paid_now, free = self.open_bill(10), self.open_bill(20), self.open_bill(30)
+        self.env["billing.dispute"].create({"move_id": disputed.id, "name": "Wrong"})
+        self._create_transaction("direct", reference="now", state="pending", invoice_ids=paid_now.ids)
+        self.pay_in(100)
+        self.run_job()
+        self.assertEqual((disputed | paid_now | free).mapped("amount_residual"), [10, 20, 0])
+
+    def test_a_contact_pays_for_its_company(self):
+        self.company.billing_credit_auto = True
+        contact = self.env["res.partner"].create({"name": "Desk", "parent_id": self.customer.id})
+        move = self.open_bill(80)
+        self.pay_in(80, contact)
+        self.run_job()
+        self.assertEqual(move.amount_residual, 0)
+
+    def test_queries_do_not_grow_with_customers(self):
+        self.company.billing_credit_auto = True
+
+        def count(customers):
+            partners = self.env["res.partner"].create([{"name": f"C{n}"} for n in range(customers)])
+            for partner in partners:
+                self.pay_in(10, partner)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            partners._filter_billing_auto_credit(self.company)._apply_billing_credit(self.company)
+            return self.env.cr.sql_log_count - before
+
+        count(2)
+        self.assertEqual(count(3), count(9))
+
+    # Prepaid
+
+    def test_bills_draw_on_the_balance(self):
+        self.customer.billing_prepaid = True
+        self.pay_in(100)
+        first, second = self.open_bill(60), self.open_bill(60)
+        self.assertEqual((first.amount_residual, second.amount_residual), (0, 20))
+        self.assertEqual(self.customer.billing_credit_amount, 0)
+        other = self.open_bill(60, partner=self.other_customer)
+        self.assertEqual(other.amount_residual, 60)
+
+    def test_bills_of_a_run_draw_on_the_balance(self):
+        self.customer.billing_prepaid = True
+        self.pay_in(1000)
+        move = self.contract_bill()
+        self.assertEqual(move.amount_residual, 0)
+
+    def test_a_top_up_settles_what_is_open(self):
+        self.customer.billing_prepaid = True
+        move = self.open_bill(60)
+        tx = self._create_transaction(
+            "direct", reference="PREPAID-1", amount=100.0, partner_id=self.customer.id, billing_is_topup=True
+        )
+        tx._set_done()
+        tx._post_process()
+        self.assertEqual(tx.payment_id.destination_account_id.account_type, "asset_receivable")
+        self.assertEqual((move.amount_residual, self.customer.billing_credit_amount), (0, 40))
+
+    def test_a_low_balance_is_told_once_until_it_is_topped_up(self):
+        self.customer.write({"billing_prepaid": True, "billing_prepaid_threshold": 50.0})
+        officer = self.new_staff("officer", login="credit_officer")
+        self.customer.billing_officer_id = officer
+        self.pay_in(60)
+        self.run_job()
+        self.assertFalse(self.low_mails())
+        self.open_bill(20)
+        self.run_job()
+        self.run_job()
+        [mail] = self.low_mails()
+        self.assertIn("40.00", mail.subject)
+        activities = self.customer.activity_ids
+        self.assertEqual((len(activities), activities.user_id), (1, officer))
+        self.pay_in(30)
+        self.run_job()
+        self.assertFalse(self.customer.billing_prepaid_alert_date)
+        self.open_bill(30)
+        self.run_job()
+        self.assertEqual(len(self.low_mails()), 2)
+
+    # Refunds
+
+    def refund(self, amount=None, user=None, **values):
+        wizard = self.env["billing.credit.refund"].with_user(user or self.env.user).create(
+            {
+                "partner_id": self.customer.id,
+                "journal_id": self.company_data["default_journal_bank"].id,
+                **({"amount": amount} if amount is not None else {}),
+                **values,
+            }
+        )
+        return wizard, wizard.action_refund()
+
+    def test_a_credit_is_refunded(self):
+        first, second = self.pay_in(30), self.pay_in(30)
+        first.move_id.line_ids.write({"date_maturity": self.today - timedelta(days=9)})
+        wizard, action = self.refund(40, self.new_staff("officer", login="refund_officer"))
+        payment = self.env["account.payment"].browse(action["res_id"])
+        self.assertEqual((payment.payment_type, payment.amount), ("outbound", 40))
+        self.assertEqual(self.customer.billing_credit_amount, 20)
+        self.assertEqual((first.is_reconciled, second.is_reconciled), (True, False))
+        self.assertEqual(wizard.available_amount, 60, "as it was shown")
+
+    def test_no_more_than_the_credit_is_refunded(self):
+        self.pay_in(30)
+        for amount in (0, -5, 30.01):
+            with self.subTest(amount=amount), self.assertRaises(UserError):
+                self.refund(amount)
+        with self.assertRaises(AccessError):
+            self.refund(10, self.new_staff("collector", login="refund_collector"))

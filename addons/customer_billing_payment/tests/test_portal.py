@@ -1,0 +1,391 @@
+from datetime import timedelta
+from urllib.parse import parse_qs, urlparse
+
+from lxml import html
+
+from odoo.tests import JsonRpcException, tagged
+from odoo.tools import mute_logger
+
+from odoo.addons.payment.tests.http_common import PaymentHttpCommon
+
+from ..tools.documents import join_ids
+from .common import PaymentBillingCommon
+
+
+class PortalCommon(PaymentBillingCommon, PaymentHttpCommon):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        (cls.customer | cls.other_customer).lang = "en_US"
+        cls.newer = cls.open_bill(80, days=10)
+        cls.older = cls.open_bill(100, days=-10)
+        cls.bills = cls.newer | cls.older
+        cls.foreign = cls.open_bill(55, partner=cls.other_customer)
+        cls.documents = join_ids(cls.bills.ids)
+
+    def get(self, path, user="pay_one", status=200, **kwargs):
+        if user:
+            self.authenticate(user, user)
+        else:
+            self.authenticate(None, None)
+        response = self.url_open(path, **kwargs)
+        self.assertEqual(response.status_code, status, response.text[:300])
+        return response
+
+    def context_of(self, response):
+        """What the payment form on the page goes on with."""
+        context = self._get_payment_context(response)
+        return {
+            "provider_id": self.provider.id,
+            "payment_method_id": self.payment_method_id,
+            "token_id": None,
+            "flow": "direct",
+            "tokenization_requested": False,
+            "payment_reference": False,
+            **{name: context[name] for name in ("amount", "access_token", "landing_route")},
+        }, context["transaction_route"]
+
+    def send(self, route, values):
+        return self._get_tx(self.make_jsonrpc_request(route, values)["reference"])
+
+    def finish(self, tx):
+        """The provider confirms, and the customer's browser comes back."""
+        tx._set_done()
+        tx._post_process()
+        return self.url_open(tx.landing_route)
+
+    @mute_logger("odoo.http")
+    def assert_refused(self, route, values):
+        before = self.env["payment.transaction"].search_count([])
+        with self.assertRaises(JsonRpcException):
+            self.make_jsonrpc_request(route, values)
+        self.assertEqual(self.env["payment.transaction"].search_count([]), before)
+
+
+@tagged("post_install", "-at_install")
+class TestPay(PortalCommon):
+    def test_the_open_bills_with_their_total(self):
+        page = html.fromstring(self.get("/my/billing/pay").content)
+        boxes = page.xpath("//input[@name='bill']/@value")
+        self.assertEqual(boxes, [str(self.older.id), str(self.newer.id)])
+        self.assertIn("180.00", page.xpath("string(//*[contains(@class, 'o_billing_total')])"))
+
+    def test_pay_all_in_one_payment(self):
+        page = self.get(f"/my/billing/pay/checkout?bill={self.newer.id}&bill={self.older.id}")
+        values, route = self.context_of(page)
+        self.assertEqual(values["amount"], 180)
+        tx = self.send(route, values)
+        self.assertEqual((tx.amount, tx.currency_id, tx.invoice_ids), (180, self.currency, self.bills))
+        self.assertEqual(tx.partner_id, self.user_one.partner_id)
+        receipt = self.finish(tx)
+        self.assertEqual(self.bills.mapped("amount_residual"), [0, 0])
+        self.assertEqual(len(tx.payment_id), 1)
+        for move in self.bills:
+            self.assertIn(move.name, receipt.text)
+        mail = self.env["mail.mail"].search([("model", "=", "account.payment"), ("res_id", "=", tx.payment_id.id)])
+        self.assertEqual(len(mail), 1)
+
+    def test_pay_one_of_them(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/checkout?bill={self.newer.id}"))
+        tx = self.send(route, values)
+        self.finish(tx)
+        self.assertEqual((self.newer.amount_residual, self.older.amount_residual), (0, 100))
+        self.assertTrue(tx.reference.startswith(self.newer.name))
+
+    def test_pay_with_a_saved_method(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        values.update(flow="token", token_id=self.token.id)
+        tx = self.send(route, values)
+        self.assertEqual((tx.state, tx.token_id, len(self.requests)), ("done", self.token, 1))
+        stranger = self.new_token(self.other_customer)
+        tx.state = "cancel"
+        self.assert_refused(route, {**values, "token_id": stranger.id})
+
+    def test_nothing_chosen(self):
+        page = self.get("/my/billing/pay/checkout")
+        self.assertIn("Choose at least one bill", page.text)
+
+    def test_a_part_settles_the_oldest_first(self):
+        self.company.billing_partial_payment = True
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}?amount=120"))
+        self.assertEqual(values["amount"], 120)
+        tx = self.send(route, values)
+        self.finish(tx)
+        self.assertEqual((self.older.amount_residual, self.newer.amount_residual), (0, 60))
+
+    def test_a_part_where_the_company_wants_all(self):
+        page = self.get(f"/my/billing/pay/{self.documents}?amount=120")
+        self.assertIn("can be paid as a whole only", page.text)
+        self.assertNotIn("o_payment_form", page.text)
+
+    def test_amounts_that_are_none(self):
+        self.company.billing_partial_payment = True
+        for amount in ("0", "-5", "180.01", "nan", "inf", "1e99", "abc"):
+            with self.subTest(amount=amount):
+                page = self.get(f"/my/billing/pay/{self.documents}?amount={amount}")
+                self.assertNotIn('id="o_payment_form"', page.text)
+
+    def test_a_bill_that_is_being_paid_waits(self):
+        self._create_transaction("direct", reference="P", state="pending", invoice_ids=self.newer.ids)
+        page = html.fromstring(self.get("/my/billing/pay").content)
+        self.assertEqual(page.xpath("//input[@name='bill']/@value"), [str(self.older.id)])
+        self.assertIn("Payment on its way", page.text_content())
+
+    def test_bills_of_several_currencies_are_apart(self):
+        euro = self.setup_other_currency("EUR")
+        foreign = self.open_bill(10, currency=euro)
+        page = html.fromstring(self.get("/my/billing/pay").content)
+        forms = page.xpath("//form[contains(@class, 'o_billing_selection')]")
+        boxes = sorted(len(form.xpath(".//input[@name='bill']")) for form in forms)
+        self.assertEqual(boxes, [1, 2])
+        self.get(f"/my/billing/pay/{join_ids([self.newer.id, foreign.id])}", status=404)
+
+    # What the browser sends is not believed
+
+    def test_tampered_amount(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        for amount in (1, 179.99, 0, -180, 180.004, None, "nan", "x"):
+            if amount == 180.004:
+                continue  # the same amount of money
+            with self.subTest(amount=amount):
+                self.assert_refused(route, {**values, "amount": amount})
+        self.company.billing_partial_payment = True
+        self.assert_refused(route, {**values, "amount": 1})
+
+    def test_tampered_currency_and_customer(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        euro = self.setup_other_currency("EUR")
+        for name, value in (
+            ("currency_id", euro.id), ("partner_id", self.other_customer.id), ("invoice_ids", self.newer.ids),
+            ("custom_create_values", {"amount": 1}), ("company_id", 1),
+        ):  # fmt: skip
+            with self.subTest(name=name):
+                self.assert_refused(route, {**values, name: value})
+
+    def test_tampered_bills(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        for documents in (
+            join_ids(self.older.ids), join_ids([*self.bills.ids, self.foreign.id]), join_ids(self.foreign.ids),
+            "0", "-1", "999999999", f"{self.older.id}-{self.older.id}",
+        ):  # fmt: skip
+            with self.subTest(documents=documents):
+                self.assert_refused(f"/my/billing/pay/{documents}/transaction", values)
+
+    def test_tampered_signature_and_provider(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        self.assert_refused(route, {**values, "access_token": "x" + values["access_token"][1:]})
+        self.assert_refused(route, {**values, "access_token": None})
+        other = self.setup_other_company()["company"]
+        provider = self.provider.copy({"company_id": other.id, "state": "test", "is_published": True})
+        self.assert_refused(route, {**values, "provider_id": provider.id})
+        self.provider.state = "disabled"
+        self.assert_refused(route, values)
+
+    def test_what_was_signed_for_one_payer_is_not_for_another(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        self.authenticate("pay_two", "pay_two")
+        self.assert_refused(route, values)
+
+    def test_the_landing_page_is_not_the_browsers(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        tx = self.send(route, {**values, "landing_route": "https://evil.example"})
+        self.assertTrue(tx.landing_route.startswith(f"/my/billing/receipt/{tx.id}?"))
+
+    def test_terms_that_changed_meanwhile(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        payment = self.pay_in(30)
+        (payment.move_id.line_ids | self.older.line_ids).filtered(
+            lambda line: line.account_type == "asset_receivable"
+        ).reconcile()
+        self.assert_refused(route, values)
+
+    def test_no_validation_instead_of_a_payment(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        tx = self.send(route, {**values, "is_validation": True})
+        self.assertEqual((tx.operation, tx.amount), ("online_direct", 180))
+
+    # Access
+
+    def test_invariant_16_bills_of_others_are_not_found(self):
+        for documents in (
+            join_ids(self.foreign.ids), join_ids([*self.bills.ids, self.foreign.id]), "999999999", "x", "1-",
+        ):  # fmt: skip
+            with self.subTest(documents=documents):
+                self.get(f"/my/billing/pay/{documents}", status=404)
+                self.get(f"/my/billing/pay/{documents}?access_token=x", status=404)
+        self.assertNotIn(self.foreign.name, self.get("/my/billing/pay").text)
+        self.get(f"/my/billing/pay/{self.documents}", user="pay_two", status=404)
+        self.get(f"/my/billing/pay/{self.documents}", user=None, status=404)
+
+    def test_a_signed_link_opens_without_login(self):
+        url = urlparse(self.bills._get_payment_url())
+        self.assertEqual(url.path, f"/my/billing/pay/{self.documents}")
+        page = self.get(f"{url.path}?{url.query}", user=None)
+        values, route = self.context_of(page)
+        tx = self.send(route, values)
+        self.assertEqual((tx.amount, tx.partner_id), (180, self.customer))
+        receipt = self.finish(tx)
+        self.assertIn(self.older.name, receipt.text)
+        token = parse_qs(url.query)["access_token"][0]
+        self.get(f"/my/billing/pay/{join_ids(self.foreign.ids)}?access_token={token}", user=None, status=404)
+        self.get(f"/my/billing/pay/{join_ids(self.older.ids)}?access_token={token}", user=None, status=404)
+
+    def test_the_link_of_one_bill_opens_its_payment(self):
+        url = self.newer._get_payment_url()
+        self.assertIn(f"/my/invoices/{self.newer.id}", url)
+        self.assertIn("payment=True", url)
+        self.assertEqual((self.newer | self.foreign)._get_payment_url(), self.newer._get_billing_url())
+        self.assertTrue(self.newer._get_billing_qr_code())
+
+    def test_login_is_asked_for(self):
+        for path in ("/my/billing/pay", "/my/billing/payments", "/my/billing/automatic", "/my/billing/topup"):
+            with self.subTest(path=path):
+                self.assertIn("/web/login", self.get(path, user=None).url)
+
+    def test_home_shows_what_is_open(self):
+        self.authenticate("pay_one", "pay_one")
+        counters = self.make_jsonrpc_request(
+            "/my/counters", {"counters": ["billing_open_count", "billing_payment_count"]}
+        )
+        self.assertEqual(counters, {"billing_open_count": 2, "billing_payment_count": 0})
+
+
+@tagged("post_install", "-at_install")
+class TestPayments(PortalCommon):
+    def test_payments_with_what_they_settle(self):
+        payment = self.pay_in(130, memo="Bank transfer")
+        (payment.move_id.line_ids | self.older.line_ids).filtered(
+            lambda line: line.account_type == "asset_receivable"
+        ).reconcile()
+        page = html.fromstring(self.get("/my/billing/payments").content).text_content()
+        for text in (payment.name, self.older.name, "30.00", "Your credit"):
+            self.assertIn(text, page)
+
+    def test_receipts_are_for_their_customer(self):
+        own, other = self.pay_in(10), self.pay_in(20, self.other_customer)
+        response = self.get(f"/my/billing/payments/{own.id}/receipt")
+        self.assertEqual(response.headers["Content-Type"], "application/pdf")
+        self.get(f"/my/billing/payments/{other.id}/receipt", status=404)
+        page = self.get("/my/billing/payments").text
+        self.assertIn(own.name, page)
+        self.assertNotIn(f"/my/billing/payments/{other.id}/receipt", page)
+
+    def test_payments_to_suppliers_and_drafts_are_not_listed(self):
+        draft = self.pay_in(10)
+        draft.action_draft()
+        self.get(f"/my/billing/payments/{draft.id}/receipt", status=404)
+        supplier = self.pay_in(10, partner_type="supplier", payment_type="outbound")
+        self.get(f"/my/billing/payments/{supplier.id}/receipt", status=404)
+
+    def test_a_receipt_page_needs_its_signature(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        tx = self.send(route, values)
+        self.finish(tx)
+        self.get(f"/my/billing/receipt/{tx.id}", status=404)
+        self.get(f"/my/billing/receipt/{tx.id}?access_token=x", status=404)
+        self.get(tx.landing_route.replace(f"/{tx.id}?", f"/{tx.id - 1}?"), status=404)
+        response = self.get(f"{tx.landing_route}&report_type=pdf", user=None)
+        self.assertEqual(response.headers["Content-Type"], "application/pdf")
+
+    # Prepaid
+
+    def test_top_up(self):
+        self.get("/my/billing/topup", status=404)
+        self.customer.billing_prepaid = True
+        (self.newer | self.older).button_draft()
+        page = self.get("/my/billing/topup?amount=75")
+        values, route = self.context_of(page)
+        self.assertEqual(values["amount"], 75)
+        self.assert_refused(route, {**values, "amount": 7.5})
+        other = self.setup_other_company()["company"]
+        self.assert_refused(f"/my/billing/topup/{other.id}/transaction", values)
+        tx = self.send(route, values)
+        self.assertTrue(tx.billing_is_topup)
+        self.assertFalse(tx.invoice_ids)
+        self.finish(tx)
+        self.assertEqual(self.customer.billing_credit_amount, 75)
+        self.assertIn("75.00", self.get("/my/billing/payments").text)
+        self.authenticate("pay_two", "pay_two")
+        self.assert_refused(route, values)
+
+    def test_top_up_amounts_that_are_none(self):
+        self.customer.billing_prepaid = True
+        for amount in ("0", "-1", "x", "nan", "inf"):
+            with self.subTest(amount=amount):
+                page = self.get(f"/my/billing/topup?amount={amount}")
+                self.assertIn("Enter an amount above zero", page.text)
+
+    # Automatic payment
+
+    def post(self, path, **data):
+        return self.url_open(path, data=data)
+
+    def consent_page(self, user="pay_one"):
+        page = html.fromstring(self.get("/my/billing/automatic", user=user).content)
+        [form] = page.xpath("//form[@action='/my/billing/automatic/grant']")
+        return {field.get("name"): field.get("value") for field in form.xpath(".//input[@type='hidden']")}
+
+    def mandates(self):
+        self.env.invalidate_all()
+        return self.env["billing.payment.mandate"].search([], order="id")
+
+    def test_allow_and_revoke(self):
+        contract = self.contract_bill().billing_contract_ids
+        hidden = self.consent_page()
+        page = self.post(
+            "/my/billing/automatic/grant", **hidden, token_id=self.token.id, contract_id=contract.id, consent=1,
+            expiry="2031-02",
+        )  # fmt: skip
+        self.assertIn("now paid automatically", page.text)
+        [mandate] = self.mandates()
+        self.assertEqual((mandate.partner_id, mandate.token_id), (self.customer, self.token))
+        self.assertEqual(mandate.contract_ids, contract)
+        self.assertEqual(str(mandate.expiry_date), "2031-02-28")
+        self.assertEqual(mandate.consent_text, self.company._get_billing_mandate_text())
+        self.assertEqual((mandate.consent_user_id, mandate.consent_ip), (self.user_one, "127.0.0.1"))
+        page = self.post(f"/my/billing/automatic/{mandate.id}/revoke", csrf_token=hidden["csrf_token"])
+        self.assertIn("Revoked", page.text)
+        self.assertEqual((self.mandates().state, self.mandates().revoked_by_id), ("revoked", self.user_one))
+
+    def test_no_consent_without_the_box_the_text_or_the_token(self):
+        other_contract = self.contract_bill(partner_id=self.other_customer.id).billing_contract_ids
+        self.contract_bill()
+        stranger = self.new_token(self.other_customer)
+        hidden = self.consent_page()
+        for changed in (
+            {"consent": ""}, {"digest": "x"}, {"token_id": stranger.id}, {"token_id": ""},
+            {"contract_id": other_contract.id}, {"csrf_token": "x"}, {"expiry": "soon"},
+        ):  # fmt: skip
+            with self.subTest(changed=changed), mute_logger("odoo.http"):
+                self.post(
+                    "/my/billing/automatic/grant", **{**hidden, "token_id": self.token.id, "consent": 1, **changed}
+                )
+                self.assertFalse(self.mandates())
+
+    def test_others_do_not_revoke(self):
+        self.contract_bill()
+        mandate = self.mandate()
+        self.contract_bill(partner_id=self.other_customer.id)
+        self.new_token(self.other_customer)
+        hidden = self.consent_page("pay_two")
+        response = self.post(f"/my/billing/automatic/{mandate.id}/revoke", csrf_token=hidden["csrf_token"])
+        self.assertEqual(response.status_code, 404)
+        with mute_logger("odoo.http"):
+            self.authenticate("pay_one", "pay_one")
+            self.post(f"/my/billing/automatic/{mandate.id}/revoke", csrf_token="x")
+            self.url_open(f"/my/billing/automatic/{mandate.id}/revoke")
+        self.assertEqual(self.mandates().state, "active")
+
+    def test_a_changed_text_is_read_again(self):
+        self.contract_bill()
+        hidden = self.consent_page()
+        self.company.billing_mandate_text = "Other words"
+        page = self.post("/my/billing/automatic/grant", **hidden, token_id=self.token.id, consent=1)
+        self.assertIn("The text has changed", page.text)
+        self.assertFalse(self.mandates())
+
+    def test_only_contracts_that_charge_are_offered(self):
+        page = self.get("/my/billing/automatic").text
+        self.assertIn("None of your contracts", page)
+        self.new_contract(str(self.today - timedelta(days=3)))
+        self.assertIn("None of your contracts", self.get("/my/billing/automatic").text)
