@@ -16,8 +16,8 @@ class TestCredit(PaymentBillingCommon):
 
     def low_mails(self):
         return self.env["mail.mail"].search(
-            [("model", "=", "res.partner"), ("res_id", "=", self.customer.id), ("subject", "like", "prepaid balance")]
-        )
+            [("model", "=", "res.partner"), ("res_id", "=", self.customer.id)]
+        ).filtered(lambda mail: mail.recipient_ids == self.customer)
 
     # Credits by rule
 

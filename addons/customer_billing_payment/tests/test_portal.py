@@ -126,7 +126,7 @@ class TestPay(PortalCommon):
                 self.assertNotIn('id="o_payment_form"', page.text)
 
     def test_a_bill_that_is_being_paid_waits(self):
-        self._create_transaction("direct", reference="P", state="pending", invoice_ids=self.newer.ids)
+        self.newer._set_billing_charge("processing")
         page = html.fromstring(self.get("/my/billing/pay").content)
         self.assertEqual(page.xpath("//input[@name='bill']/@value"), [str(self.older.id)])
         self.assertIn("Payment on its way", page.text_content())
