@@ -31,6 +31,7 @@ from env import (
 from server import MailCatcher, report_complaints, write_config
 
 CORE_MODULES = ("account", "account_payment", "contacts", "mail", "portal", "product")
+DEMO_MODULES = ("payment_demo",)  # a payment provider that answers as the saved method says, and takes no money
 STORY_PARAMETER = "customer_billing.demo_story"
 
 
@@ -91,7 +92,7 @@ def built():
     def steps(working):
         say(f"installing {', '.join(modules()) or 'nothing: there is no module yet'}")
         if modules():
-            odoo_run(working, f"{database}-install", "-i", ",".join(modules()))
+            odoo_run(working, f"{database}-install", "-i", ",".join((*modules(), *DEMO_MODULES)))
         tell_story(working)
 
     _fresh(database, base(), code_key(STORY), steps)

@@ -167,6 +167,8 @@ class Story:
         self.listen_to_customers()
         if "billing.statement" in self.env:
             self.make_statements()
+        if "billing.payment.mandate" in self.env:
+            self.make_payments()
         return self.sum_up()
 
     def ref(self, name):
@@ -832,6 +834,58 @@ class Story:
                 "description": "Our log has one visit less than the bill.",
             }
         )
+
+    # Payments
+
+    def make_payments(self):
+        """One customer pays automatically, another's saved card was declined, a third pays in advance."""
+        provider = self.env.ref("payment.payment_provider_demo", raise_if_not_found=False)
+        if provider and provider.code == "demo":
+            provider.write({"state": "test", "is_published": True, "journal_id": self.journal.id})
+            provider.payment_method_ids.filtered(lambda method: method.code == "demo").active = True
+            self.pay_automatically(provider, self.ref("partner_brightwater"), "done")
+            self.pay_automatically(provider, self.ref("partner_mingyuan"), "cancel")
+        by_name = {partner.name: partner for partner in self.customers}
+        ahead = by_name["Tidewater Travel"]
+        ahead.write({"billing_prepaid": True, "billing_prepaid_threshold": 500.0})
+        self.env["account.payment"].create(
+            {
+                "payment_type": "inbound",
+                "partner_type": "customer",
+                "partner_id": ahead.id,
+                "amount": 1200.0,
+                "date": self.today - 3 * DAY,
+                "journal_id": self.journal.id,
+                "memo": "PREPAID",
+            }
+        ).action_post()
+        ahead._apply_billing_credit(self.company)
+
+    def pay_automatically(self, provider, customer, answer):
+        """The customer's portal user saves a method and allows it; the newest open bill is charged now."""
+        user = self.env["res.users"].search([("partner_id", "child_of", customer.id), ("share", "=", True)], limit=1)
+        token = self.env["payment.token"].create(
+            {
+                "provider_id": provider.id,
+                "payment_method_id": provider.payment_method_ids[:1].id,
+                "payment_details": "4242" if answer == "done" else "0341",
+                "partner_id": user.partner_id.id,
+                "provider_ref": f"demo {customer.id}",
+                "demo_simulated_state": answer,
+            }
+        )
+        customer.billing_contract_ids.plan_id.invoice_policy = "charge"
+        text = self.company.with_context(lang=user.lang)._get_billing_mandate_text()
+        expiry = self.today + relativedelta(months=20, day=31)
+        self.env["billing.payment.mandate"].with_user(user)._grant(token, text, None, expiry, "203.0.113.24")
+        bills = self.get_bills().filtered(
+            lambda bill: bill.commercial_partner_id == customer and bill.amount_residual and bill not in self.disputed
+        )
+        if bill := bills.sorted("invoice_date")[-1:]:
+            bill.action_billing_charge()
+            attempt = self.env["billing.payment.attempt"]._intend(bill)
+            attempt._call_provider()
+            attempt._settle()
 
     # What the story says about itself
 
