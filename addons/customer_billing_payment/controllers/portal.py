@@ -321,6 +321,8 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
         found = payments_sudo.search(
             domain, order="date desc, id desc", limit=self._items_per_page, offset=pager["offset"]
         )
+        prepaid = self._get_prepaid()
+        balances = [company for company, _balance in prepaid]
         return request.render(
             "customer_billing_payment.portal_payments",
             {
@@ -329,8 +331,8 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
                 "entries": [self._get_payment_entry(payment) for payment in found],
                 "pager": pager,
                 "default_url": "/my/billing/payments",
-                "credits": self._get_credits(),
-                "prepaid": self._get_prepaid(),
+                "credits": [credit for credit in self._get_credits() if credit[0] not in balances],
+                "prepaid": prepaid,
             },
         )
 

@@ -7,7 +7,7 @@ from psycopg2.errors import UniqueViolation
 from odoo import Command, api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError, ValidationError
 from odoo.fields import Domain
-from odoo.tools import mute_logger
+from odoo.tools import mute_logger, split_every
 
 from ..tools.retry import HARD, SOFT, next_try
 from .payment_provider import ProviderCall, is_unknown
@@ -15,6 +15,7 @@ from .payment_provider import ProviderCall, is_unknown
 _logger = logging.getLogger(__name__)
 
 BATCH = 100
+SEARCHED = 500
 # While a customer may be on the payment page, his bill is not charged.
 PAGE_MINUTES = 60
 OPEN = ("processing", "unknown")
@@ -103,19 +104,30 @@ class BillingPaymentAttempt(models.Model):
             attempt._attempt_step(attempt._poll if attempt in waiting else attempt._settle)
             if not commit(1):
                 return
+        charged = self.browse()
         for move in moves:
-            attempt = self._intend(move)
-            if not commit():
-                # The call was not made: its outcome is asked for, and a person decides.
-                return
-            if attempt:
+            if attempt := self._try_intend(move):
+                commit()  # whatever time is left: an intent is followed by its call
+                charged |= attempt
                 attempt._attempt_step(attempt._call_provider)
                 commit()
                 attempt._attempt_step(attempt._settle)
             if not commit(1):
                 return
-        if len(moves) == BATCH:
+        if charged and len(moves) == BATCH:
             self.env.ref("customer_billing_payment.ir_cron_charge")._trigger()
+
+    @api.model
+    def _try_intend(self, move):
+        """``_intend``, where an error stops no other bill."""
+        try:
+            with self.env.cr.savepoint():
+                return self._intend(move)
+        except (OperationalError, ConcurrencyError) as error:
+            _logger.warning("Automatic charge of %s goes on later: %s", move.name, error)
+        except Exception:
+            _logger.exception("Automatic charge of %s cannot begin", move.name)
+        return self.browse()
 
     def _attempt_step(self, step):
         """Do one step of an attempt; an error is told on it and stops no other."""
@@ -126,7 +138,7 @@ class BillingPaymentAttempt(models.Model):
             _logger.warning("Automatic charge %s goes on later: %s", self.display_name, error)
         except Exception as error:
             _logger.exception("Automatic charge %s has failed", self.display_name)
-            self.message_post(body=self.env._("A step of this charge has failed: %s", error))
+            self.message = str(error)
 
     @api.model
     def _get_due_domain(self, company, today):
@@ -151,19 +163,22 @@ class BillingPaymentAttempt(models.Model):
     def _get_due_moves(self):
         """The bills that the job charges now, oldest first: those that a mandate covers, not paid otherwise."""
         found = self.env["account.move"]
+        mandates = self.env["billing.payment.mandate"]
         for company in self.env["res.company"].search([]):
-            mandated = self.env["billing.payment.mandate"].search(
-                [("company_id", "=", company.id), ("state", "=", "active")]
-            )
+            mandated = mandates.search([("company_id", "=", company.id), ("state", "=", "active")])
             if not mandated:
                 continue
             domain = self._get_due_domain(company, company._get_billing_today()) & Domain(
                 "commercial_partner_id", "in", mandated.partner_id.ids
             )
-            found |= found.search(domain, order="invoice_date_due, id", limit=BATCH)
-        found = found._filter_billing_chargeable()
-        mandates = self.env["billing.payment.mandate"]._get_for_moves(found)
-        return found.filtered(lambda move: move in mandates)[:BATCH]
+            due = found.search(domain, order="invoice_date_due, id")
+            for ids in split_every(SEARCHED, due.ids):  # those that are left alone must not hide the others
+                chunk = found.browse(ids)._filter_billing_chargeable()
+                covered = mandates._get_for_moves(chunk)
+                found |= chunk.filtered(lambda move, covered=covered: move in covered)
+                if len(found) >= BATCH:
+                    return found[:BATCH]
+        return found
 
     @api.model
     def _intend(self, move):

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 from ..tools.retry import HARD, decline_kind
 
@@ -8,6 +8,9 @@ class PaymentTransaction(models.Model):
 
     billing_attempt_ids = fields.One2many("billing.payment.attempt", "transaction_id", string="Automatic Charges")
     billing_is_topup = fields.Boolean(string="Prepayment", readonly=True)
+    billing_receipt_due = fields.Boolean(string="Receipt to Mail", readonly=True, copy=False)
+
+    _billing_receipt_due_index = models.Index("(id) WHERE billing_receipt_due")
 
     def _update_state(self, allowed_states, target_state, state_message):
         """The one gate of all states: what a provider answers, also late, reaches the automatic charge."""
@@ -35,11 +38,28 @@ class PaymentTransaction(models.Model):
         self.ensure_one()
 
     def _post_process(self):
-        """Payments for nothing in particular are a prepayment: they settle what is open, where the rule says so."""
+        """What a payment leaves over settles what is open, where the rule says so; receipts follow by mail."""
         unpaid = self.filtered(lambda tx: not tx.payment_id)
         super()._post_process()
-        for tx in unpaid.filtered(lambda tx: tx.payment_id and tx.operation != "refund"):
-            customer = tx.payment_id.partner_id.commercial_partner_id
-            customer._after_billing_payment(tx.company_id)
-            if tx.billing_attempt_ids or tx.billing_is_topup or len(tx.invoice_ids) > 1:
-                self.env.ref("account.mail_template_data_payment_receipt").send_mail(tx.payment_id.id)
+        paid = unpaid.filtered(lambda tx: tx.payment_id and tx.operation != "refund")
+        for tx in paid.filtered(lambda tx: not tx.payment_id.is_reconciled):
+            tx.payment_id.partner_id.commercial_partner_id._after_billing_payment(tx.company_id)
+        receipts = paid.filtered(lambda tx: tx.billing_attempt_ids or tx.billing_is_topup or len(tx.invoice_ids) > 1)
+        if receipts:
+            receipts.billing_receipt_due = True
+            # sudo: the job is the system's
+            self.env.ref("customer_billing_payment.ir_cron_receipts").sudo()._trigger()
+
+    @api.model
+    def _cron_billing_receipts(self):
+        """Mail receipts of payments that customers made for several bills, or did not make themselves; each its own
+        commit. Rendering is slow and may fail, so it is no part of booking the payment."""
+        commit = self.env["ir.cron"]._commit_progress
+        template = self.env.ref("account.mail_template_data_payment_receipt")
+        transactions = self.search([("billing_receipt_due", "=", True)], order="id")
+        commit(remaining=len(transactions))
+        for tx in transactions:
+            tx.billing_receipt_due = False
+            template.send_mail(tx.payment_id.id)
+            if not commit(1):
+                return

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from unittest.mock import patch
 
 import psycopg2
 import requests
@@ -172,6 +173,47 @@ class TestCharge(PaymentBillingCommon):
             self.charge()
         self.assertEqual(self.attempts(self.move).state, "processing")
         self.assertEqual(self.attempts(other).state, "done")
+
+    def test_one_bill_that_cannot_begin_stops_no_other(self):
+        other = self.contract_bill(partner_id=self.other_customer.id)
+        self.mandate(self.new_token(self.other_customer), user=self.user_two)
+        original = self.registry["billing.payment.attempt"]._prepare_attempt
+
+        def prepare(model, move, mandate):
+            if move == self.move:
+                raise UserError("broken")
+            return original(model, move, mandate)
+
+        self.patch(self.registry["billing.payment.attempt"], "_prepare_attempt", prepare)
+        with self.assertLogs(LOGGER, "ERROR"):
+            self.charge()
+        self.assertFalse(self.attempts(self.move))
+        self.assertEqual(self.attempts(other).state, "done")
+
+    def test_bills_that_are_left_alone_hide_no_others(self):
+        module = "odoo.addons.customer_billing_payment.models.billing_payment_attempt"
+        self.startPatcher(patch(f"{module}.BATCH", 1))
+        self.startPatcher(patch(f"{module}.SEARCHED", 1))
+        self.env["billing.dispute"].create({"move_id": self.move.id, "name": "Wrong"})
+        other = self.contract_bill()
+        self.charge()
+        self.assertEqual(self.attempts(other).state, "done")
+
+    def test_a_payment_that_cannot_be_booked_is_booked_later(self):
+        def refuse(_tx):
+            raise UserError("The date is locked")
+
+        item = "Automatic payments that were made and not booked"
+        transactions = self.registry["payment.transaction"]
+        with patch.object(transactions, "_post_process", refuse), self.assertLogs(LOGGER, "ERROR"):
+            self.charge()
+        attempt = self.attempts(self.move)
+        self.assertEqual((attempt.state, attempt.message), ("done", "The date is locked"))
+        health = {line["label"]: line["value"] for line in self.env["billing.health"]._get_health_items()}
+        self.assertEqual(health[item], 1)
+        self.assertFalse(self.attempts(self.move).transaction_id.is_post_processed)
+        self.charge()
+        self.assertEqual((len(self.requests), self.move.amount_residual), (1, 0))
 
     # Unknown outcomes
 

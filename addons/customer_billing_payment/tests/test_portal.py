@@ -1,4 +1,5 @@
 from datetime import timedelta
+from unittest.mock import patch
 from urllib.parse import parse_qs, urlparse
 
 from lxml import html
@@ -82,8 +83,11 @@ class TestPay(PortalCommon):
         self.assertEqual(len(tx.payment_id), 1)
         for move in self.bills:
             self.assertIn(move.name, receipt.text)
+        with self.in_job():
+            self.env["payment.transaction"].sudo()._cron_billing_receipts()
+            self.env["payment.transaction"].sudo()._cron_billing_receipts()
         mail = self.env["mail.mail"].search([("model", "=", "account.payment"), ("res_id", "=", tx.payment_id.id)])
-        self.assertEqual(len(mail), 1)
+        self.assertEqual((len(mail), len(mail.attachment_ids)), (1, 1))
 
     def test_pay_one_of_them(self):
         values, route = self.context_of(self.get(f"/my/billing/pay/checkout?bill={self.newer.id}"))
@@ -235,7 +239,10 @@ class TestPay(PortalCommon):
         self.assertIn(f"/my/invoices/{self.newer.id}", url)
         self.assertIn("payment=True", url)
         self.assertEqual((self.newer | self.foreign)._get_payment_url(), self.newer._get_billing_url())
-        self.assertTrue(self.newer._get_billing_qr_code())
+        with patch("odoo.addons.customer_billing_payment.models.account_move.qr_data_uri", lambda text: text):
+            self.assertEqual(self.newer._get_billing_qr_code(), url)
+        self.newer._set_billing_charge("processing")
+        self.assertNotIn("payment=True", self.newer._get_payment_url())
 
     def test_login_is_asked_for(self):
         for path in ("/my/billing/pay", "/my/billing/payments", "/my/billing/automatic", "/my/billing/topup"):

@@ -8,6 +8,7 @@ class BillingCreditRefund(models.TransientModel):
 
     _name = "billing.credit.refund"
     _description = "Refund of Credit"
+    _check_company_auto = True
 
     partner_id = fields.Many2one("res.partner", string="Customer", required=True)
     company_id = fields.Many2one("res.company", required=True, default=lambda self: self.env.company)
@@ -22,6 +23,7 @@ class BillingCreditRefund(models.TransientModel):
         "account.journal",
         string="Pay From",
         required=True,
+        check_company=True,
         domain="[('type', 'in', ('bank', 'cash')), ('company_id', '=', company_id)]",
     )
     date = fields.Date(required=True, default=fields.Date.context_today)
