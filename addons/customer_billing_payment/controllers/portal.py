@@ -42,7 +42,7 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
         return request.env.user.partner_id.commercial_partner_id
 
     def _get_open_bills_domain(self):
-        """The open bills of the user's company, as far as he may read them; staff see their own, as a customer would."""
+        """The open bills of the user's company that he may read; staff see their own, as a customer would."""
         return (
             self._get_invoices_domain("out")
             & Domain("move_type", "=", "out_invoice")
@@ -110,7 +110,12 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
             raise NotFound()
         if len(moves_sudo.commercial_partner_id) != 1:
             raise NotFound()
-        return moves_sudo.sorted(lambda move: (move.invoice_date_due or move.invoice_date or move.create_date.date(), move.id))
+        return moves_sudo.sorted(self._get_bill_order)
+
+    @staticmethod
+    def _get_bill_order(move):
+        """The oldest first."""
+        return move.invoice_date_due or move.invoice_date or move.create_date.date(), move.id
 
     @staticmethod
     def _cast_amount(value):
@@ -208,7 +213,7 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
             raise ValidationError(request.env._("The access token is invalid."))
         payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
         self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
-        moves_sudo = moves_sudo.sorted(lambda move: (move.invoice_date_due, move.id))
+        moves_sudo = moves_sudo.sorted(self._get_bill_order)
         amount = self._check_amount(moves_sudo, amount)
         reference = (
             moves_sudo.name
@@ -506,7 +511,9 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
             return self._render_automatic(problem=str(error))
         return request.redirect("/my/billing/automatic?notice=granted")
 
-    @http.route("/my/billing/automatic/<int:mandate_id>/revoke", type="http", auth="user", website=True, methods=["POST"])
+    @http.route(
+        "/my/billing/automatic/<int:mandate_id>/revoke", type="http", auth="user", website=True, methods=["POST"]
+    )
     def portal_billing_revoke(self, mandate_id, **kw):
         mandate = request.env["billing.payment.mandate"].search(
             [("id", "=", mandate_id), ("partner_id", "=", self._get_customer().id)]

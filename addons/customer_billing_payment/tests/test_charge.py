@@ -289,9 +289,12 @@ class TestCharge(PaymentBillingCommon):
         self.assertTrue(first)
         self.assertFalse(model._intend(self.move))
         for changed in ({}, {"number": 2}):  # the second job has not seen the first one's attempt
-            with mute_logger("odoo.sql_db"), self.assertRaises(psycopg2.errors.UniqueViolation):
-                with self.env.cr.savepoint():
-                    model.create({**values, **changed})
+            with (
+                mute_logger("odoo.sql_db"),
+                self.assertRaises(psycopg2.errors.UniqueViolation),
+                self.env.cr.savepoint(),
+            ):
+                model.create({**values, **changed})
 
     def test_a_lost_race_leaves_nothing(self):
         model = self.jobs
