@@ -164,7 +164,7 @@ class BillingPaymentAttempt(models.Model):
         """The bills that the job charges now, oldest first: those that a mandate covers, not paid otherwise."""
         found = self.env["account.move"]
         mandates = self.env["billing.payment.mandate"]
-        for company in self.env["res.company"].search([]):
+        for company in self.env["res.company"].search([("active", "=", True)]):
             mandated = mandates.search([("company_id", "=", company.id), ("state", "=", "active")])
             if not mandated:
                 continue

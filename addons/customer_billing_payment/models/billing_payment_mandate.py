@@ -176,7 +176,7 @@ class BillingPaymentMandate(models.Model):
         """Tell customers whose payment methods expire soon, 30 and 7 days before; once each."""
         commit = self.env["ir.cron"]._commit_progress
         template = self.env.ref("customer_billing_payment.mail_template_expiry")
-        for company in self.env["res.company"].search([]):
+        for company in self.env["res.company"].search([("active", "=", True)]):
             today = company._get_billing_today()
             due = self.browse()
             for days in NOTICE_DAYS:

@@ -17,7 +17,7 @@ class ResPartner(models.Model):
         string="Active Mandates", compute="_compute_billing_mandate_count", groups=STAFF_GROUPS
     )
     billing_credit_amount = fields.Monetary(
-        string="Credit",
+        string="Unallocated Credit",
         compute="_compute_billing_credit_amount",
         groups=STAFF_GROUPS,
         help="Payments and credit notes that are not allocated yet, in company currency.",
@@ -200,7 +200,7 @@ class ResPartner(models.Model):
         """Apply credits by rule, then look after prepaid balances: company by company, each chunk its own commit."""
         commit = self.env["ir.cron"]._commit_progress
         lines = self.env["account.move.line"]
-        for company in self.env["res.company"].search([]):
+        for company in self.env["res.company"].search([("active", "=", True)]):
             records = self.with_company(company)
             prepaid = records.search([("billing_prepaid", "=", True)])
             prepaid = prepaid.commercial_partner_id & prepaid

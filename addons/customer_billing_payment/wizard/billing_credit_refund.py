@@ -15,7 +15,7 @@ class BillingCreditRefund(models.TransientModel):
     currency_id = fields.Many2one(
         "res.currency", required=True, default=lambda self: self.env.company.currency_id
     )
-    available_amount = fields.Monetary(string="Credit", compute="_compute_available_amount")
+    available_amount = fields.Monetary(string="Unallocated Credit", compute="_compute_available_amount")
     amount = fields.Monetary(
         string="Refund", compute="_compute_amount", store=True, readonly=False, precompute=True, required=True
     )
