@@ -31,7 +31,7 @@ class BillingPaymentMandate(models.Model):
         "payment.token", string="Payment Method", required=True, readonly=True, index=True, ondelete="restrict"
     )
     token_name = fields.Char(
-        string="Method",
+        string="Saved Method",
         compute="_compute_token_name",
         compute_sudo=True,  # staff who may read the mandate may not read tokens
     )
