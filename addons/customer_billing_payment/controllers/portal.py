@@ -58,8 +58,7 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
             moves = moves.search(self._get_open_bills_domain(), order="invoice_date_due, id")
         groups = []
         for (company, currency), bills in moves.grouped(lambda move: (move.company_id, move.currency_id)).items():
-            # sudo: what decides about it, transactions, is not the reader's to see
-            payable = bills.filtered(lambda move: move.sudo()._has_to_be_paid())
+            payable = bills.filtered(lambda move: move._is_billing_payable())
             groups.append(
                 {
                     "company": company,

@@ -84,6 +84,10 @@ class AccountMove(models.Model):
             errors = f"{errors}\n{text}".strip()
         return errors
 
+    def _is_billing_payable(self):
+        # sudo: what decides about it, transactions, is not for all who read the bill
+        return self.sudo()._has_to_be_paid()
+
     def _is_billing_charge_open(self):
         self.ensure_one()
         return self.sudo().billing_charge_state in OPEN  # sudo: a customer sees the effect only
@@ -132,9 +136,9 @@ class AccountMove(models.Model):
     def _get_payment_url(self):
         """The page on which these bills can be paid together; of a single one its own page, with the payment open."""
         if len(self) == 1:
-            query = "&payment=True" if self._has_to_be_paid() else ""
+            query = "&payment=True" if self._is_billing_payable() else ""
             return urljoin(self.get_base_url(), self.get_portal_url(query_string=query))
-        payable = self.filtered(lambda move: move._has_to_be_paid())
+        payable = self.filtered(lambda move: move._is_billing_payable())
         if len(payable.company_id) != 1 or len(payable.currency_id) != 1 or len(payable.commercial_partner_id) != 1:
             return super()._get_payment_url()
         documents = join_ids(payable.ids)
@@ -148,7 +152,7 @@ class AccountMove(models.Model):
     def _get_billing_qr_code(self):
         """Scanning an open bill leads to its payment."""
         self.ensure_one()
-        if not self._has_to_be_paid():
+        if not self._is_billing_payable():
             return super()._get_billing_qr_code()
         return qr_data_uri(self._get_payment_url())
 

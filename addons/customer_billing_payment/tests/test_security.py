@@ -170,6 +170,15 @@ class TestAccess(PaymentBillingCommon):
         self.other_move.with_user(officer).action_billing_charge()
         self.other.with_user(officer).action_revoke()
 
+    def test_whoever_reads_bills_reads_their_links(self):
+        moves = self.open_bill() | self.open_bill()
+        for role in ("sales", "collector", "auditor", "officer", "portal"):
+            with self.subTest(role=role):
+                readable = moves.with_user(self.users[role])
+                self.assertIn("/my/billing/pay/", readable._get_payment_url())
+                self.assertIn("payment=True", readable[0]._get_payment_url())
+                self.assertTrue(readable[0]._get_billing_qr_code())
+
     def test_sums_for_those_who_see_the_customer(self):
         self.pay_in(33)
         for role in ("sales", "collector", "auditor", "officer"):
