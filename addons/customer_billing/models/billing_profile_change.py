@@ -111,7 +111,9 @@ class BillingProfileChange(models.Model):
         """Value and text of what the customer entered."""
         text = " ".join(str(value or "").split())
         if len(text) > MAX_LENGTH:
-            raise UserError(self.env._("“%s…” is too long: at most %s characters.", text[:20], MAX_LENGTH))
+            raise UserError(
+                self.env._("“%(text)s…” is too long: at most %(max)s characters.", text=text[:20], max=MAX_LENGTH)
+            )
         if name in ("name", "email") and not text:
             raise UserError(self.env._("Name and e-mail address cannot be empty."))
         if name not in ("country_id", "state_id"):

@@ -357,7 +357,7 @@ class BillingProfileConfirmation(models.Model):
                 "approval": approval,
             }
             if name == "country_id":
-                row["choices"] = self.env["res.country"].search([])
+                row["choices"] = self.env["res.country"].search([("code", "!=", False)])
             elif name == "state_id":
                 row["choices"] = partner.country_id.state_ids
                 if not row["choices"]:
