@@ -15,7 +15,7 @@ PAGE_SIZE = 20
 class BillingPortalHome(PortalAccount):
     """The first page, bills and payments of the customer."""
 
-    def _get_customer(self):
+    def _get_reader_company(self):
         """The company (or person) that the reader belongs to; staff see themselves as a customer would."""
         return request.env.user.partner_id.commercial_partner_id.sudo(False)
 
@@ -29,7 +29,7 @@ class BillingPortalHome(PortalAccount):
         """The values of the card on the first page; None for staff, and for whoever is no customer of ours."""
         if request.env.user._is_internal():  # balances are shown without a look at accounting rights
             return None
-        customer = self._get_customer()
+        customer = self._get_reader_company()
         next_bill = customer._get_billing_portal_next_bill()
         balances = customer._get_billing_portal_balances()
         actions = customer._get_billing_portal_actions()
@@ -171,7 +171,7 @@ class BillingPortalHome(PortalAccount):
 
     # Payments
 
-    def _get_payments_domain(self):
+    def _get_shown_payments_domain(self):
         """The payments of the reader's company to ours; applied as superuser, so it says whose they are.
 
         Staff see none: they have their own list, as far as their rights go.
@@ -179,7 +179,7 @@ class BillingPortalHome(PortalAccount):
         if request.env.user._is_internal():
             return Domain.FALSE
         return [
-            ("partner_id", "child_of", self._get_customer().id),
+            ("partner_id", "child_of", self._get_reader_company().id),
             ("company_id", "in", request.env.companies.ids),
             ("partner_type", "=", "customer"),
             ("state", "in", ("in_process", "paid")),
@@ -191,7 +191,7 @@ class BillingPortalHome(PortalAccount):
     def portal_my_payments(self, page=1, **kw):
         # sudo: customers have no right to read payments; the domain gives them those of their company
         payments_sudo = request.env["account.payment"].sudo()
-        domain = self._get_payments_domain()
+        domain = self._get_shown_payments_domain()
         pager = portal_pager(
             url="/my/payments", total=payments_sudo.search_count(domain), page=page, step=PAGE_SIZE
         )
