@@ -7,6 +7,10 @@ class BillingHealth(models.TransientModel):
     @api.model
     def _get_health_items(self):
         company = ("company_id", "in", self.env.companies.ids)
+        # sudo: whether a transaction is booked, for readers of charges who may not read transactions
+        unbooked_sudo = self.env["billing.payment.attempt"].sudo().search(
+            [company, ("state", "=", "done"), ("transaction_id.payment_id", "=", False)]
+        )
         return [
             *super()._get_health_items(),
             self._count_attempts(
@@ -16,7 +20,7 @@ class BillingHealth(models.TransientModel):
             ),
             self._count_attempts(
                 self.env._("Automatic payments that were made and not booked"),
-                [company, ("state", "=", "done"), ("transaction_id.payment_id", "=", False)],
+                [("id", "in", unbooked_sudo.ids)],
                 self.env._("“Answer” on the charge says why, for instance a locked date."),
             ),
         ]
