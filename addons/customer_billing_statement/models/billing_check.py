@@ -201,8 +201,9 @@ class BillingCheck(models.Model):
     @api.model
     def _check_statement_email(self, statements, params):
         """There is nobody to send it to."""
+        recipients = statements._map_recipients()
         return {
             statement: self.env._("No e-mail address: it cannot be sent.")
             for statement in statements
-            if not statement._get_recipients().filtered("email")
+            if not recipients[statement]
         }

@@ -150,11 +150,26 @@ class BillingStatement(models.Model):
         )
 
     def _get_recipients(self):
-        """The contacts with an e-mail address that the statement goes to: those who get the customer's bills.
-        Override to send it to others."""
+        """The contacts with an e-mail address that the statement goes to: those who get the customer's bills."""
         self.ensure_one()
-        contact = self.partner_id.address_get(["invoice"])["invoice"]
-        return self.partner_id.browse(contact)._get_billing_recipients("billing")
+        return self._map_recipients()[self]
+
+    def _map_recipients(self):
+        """The recipients of many statements, in a number of queries that does not depend on how many.
+
+        Override to send them to others.
+
+        :return: {statement: contacts}
+        """
+        customers_sudo = self.partner_id.sudo()  # addresses, whoever sends
+        contacts_sudo = {
+            customer: customer.browse(customer.address_get(["invoice"])["invoice"])
+            for customer in customers_sudo
+        }
+        named_sudo = customers_sudo.union(*contacts_sudo.values())._map_billing_recipients("billing")
+        return {
+            statement: named_sudo[contacts_sudo[statement.partner_id.sudo()]].sudo(self.env.su) for statement in self
+        }
 
     def _get_statement_url(self):
         """The full address of the portal page of this statement, with its access token."""
