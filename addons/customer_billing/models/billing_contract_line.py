@@ -465,10 +465,7 @@ class BillingContractLine(models.Model):
         contract = self.contract_id
         plan = self.plan_id or contract.plan_id
         last_day = self._get_dated_end()
-        holes = [
-            (pause.date_from, pause.date_to and pause.date_to + timedelta(days=1) or None)
-            for pause in contract.pause_ids
-        ]
+        holes = contract.pause_ids._get_uncharged_days()
         if contract.billed_through:
             holes.append((contract.date_start, contract.billed_through + timedelta(days=1)))
         terms = charging.Terms(

@@ -14,6 +14,10 @@ class BillingContractPause(models.Model):
     company_id = fields.Many2one(related="contract_id.company_id", store=True)
     date_from = fields.Date(string="From", required=True, help="The first day not charged.")
     date_to = fields.Date(string="To", help="The last day not charged; empty: until resumed.")
+    date_uncharged = fields.Date(
+        string="Not Charged From", compute="_compute_date_uncharged", store=True, readonly=False, precompute=True,
+        help="The first day that is not charged: of a service hold, after the days that are billed already.",
+    )  # fmt: skip
     origin = fields.Selection(
         [("staff", "Staff"), ("customer", "Customer"), ("hold", "Service hold")],
         default="staff",
@@ -25,6 +29,15 @@ class BillingContractPause(models.Model):
         "CHECK (date_to IS NULL OR date_to >= date_from)",
         "The last day of a pause cannot be before its first.",
     )
+    _uncharged_order = models.Constraint(
+        "CHECK (date_uncharged >= date_from)", "The first day that is not charged is a day of the pause or after it."
+    )
+
+    @api.depends("date_from")
+    def _compute_date_uncharged(self):
+        for pause in self:
+            given = pause.date_uncharged if pause.origin == "hold" else pause.date_from
+            pause.date_uncharged = max(given or pause.date_from, pause.date_from) if pause.date_from else False
 
     @api.depends("date_from", "date_to")
     def _compute_display_name(self):
@@ -50,6 +63,14 @@ class BillingContractPause(models.Model):
         result = super().unlink()
         self._propagate(touched)
         return result
+
+    def _get_uncharged_days(self):
+        """The days that are not charged because of these pauses: list of [first, day after the last or None)."""
+        return [
+            (pause.date_uncharged, pause.date_to and fields.Date.add(pause.date_to, days=1) or None)
+            for pause in self
+            if not pause.date_to or pause.date_to >= pause.date_uncharged
+        ]
 
     def _get_touched_days(self):
         """First paused day by contract."""

@@ -118,7 +118,7 @@ class BillingEngine(models.AbstractModel):
         """
         contracts = contracts.sudo()  # the engine reads all that it needs; callers check access
         lines = contracts.line_ids
-        contracts.pause_ids.fetch(["contract_id", "date_from", "date_to"])
+        contracts.pause_ids.fetch(["contract_id", "date_to", "date_uncharged"])
         lines.price_id.bracket_ids.fetch(["price_id"])
         dues = {contract: Due(contract) for contract in contracts}
         handovers = {line.previous_line_id: line.date_start for line in lines}

@@ -138,7 +138,7 @@ class BillingUsage(models.Model):
 
     @api.depends_context("lang")
     @api.depends(
-        "charge_id", "date", "contract_id.billed_through", "contract_id.pause_ids.date_from",
+        "charge_id", "date", "contract_id.billed_through", "contract_id.pause_ids.date_uncharged",
         "contract_id.pause_ids.date_to",
     )  # fmt: skip
     def _compute_state(self):
@@ -160,7 +160,7 @@ class BillingUsage(models.Model):
                 format_date(self.env, contract.billed_through),
             )
         for pause in contract.pause_ids:
-            if pause.date_from <= self.date and (not pause.date_to or self.date <= pause.date_to):
+            if pause.date_uncharged <= self.date and (not pause.date_to or self.date <= pause.date_to):
                 return self.env._("The contract is paused on this day: %s.", pause.display_name)
         return False
 
@@ -179,7 +179,7 @@ class BillingUsage(models.Model):
                  WHERE u.date <= c.billed_through
                     OR EXISTS (
                         SELECT FROM billing_contract_pause p
-                         WHERE p.contract_id = c.id AND p.date_from <= u.date
+                         WHERE p.contract_id = c.id AND p.date_uncharged <= u.date
                            AND COALESCE(p.date_to, u.date) >= u.date))"""
             ),
         )

@@ -6,6 +6,8 @@ import xlsxwriter
 from odoo import fields, models
 from odoo.tools import SQL
 
+from ..tools.sheet import write_sheet
+
 # Columns of the items that are copied as they are.
 COPIED = (
     "move_line_id", "move_id", "partner_id", "contact_id", "currency_id", "kind", "number", "ref", "date",
@@ -100,12 +102,13 @@ class BillingAgedReport(models.TransientModel):
     def _get_xlsx(self):
         """Return the items as an XLSX file: a sheet of customers by currency, a sheet of items."""
         output = BytesIO()
+        title = f"{self.company_id.name} · {self.display_name}"
         with xlsxwriter.Workbook(output, {"in_memory": True}) as book:
             for name, headings, rows in (
                 (self.env._("Customers"), *self._get_customer_table()),
                 (self.env._("Items"), *self._get_item_table()),
             ):
-                self._write_sheet(book, book.add_worksheet(name), headings, rows)
+                write_sheet(book, book.add_worksheet(name), title, headings, rows)
         return output.getvalue()
 
     def _get_customer_table(self):
@@ -164,31 +167,3 @@ class BillingAgedReport(models.TransientModel):
                 row.append(value)
             rows.append(row)
         return [described[name]["string"] for name in names], rows
-
-    def _write_sheet(self, book, sheet, headings, rows):
-        """Write a title, headings and rows; a cell is a text, a date, a number, or an amount with its currency."""
-        bold = book.add_format({"bold": True, "text_wrap": True, "valign": "top", "bottom": 1})
-        day = book.add_format({"num_format": "yyyy-mm-dd", "align": "left"})
-        amounts = {}
-        sheet.write_string(0, 0, f"{self.company_id.name} · {self.display_name}", book.add_format({"bold": True}))
-        for column, heading in enumerate(headings):
-            sheet.write_string(2, column, heading, bold)
-        for index, row in enumerate(rows, start=3):
-            for column, value in enumerate(row):
-                if isinstance(value, tuple):
-                    number, currency = value
-                    if currency not in amounts:
-                        decimals = "." + "0" * currency.decimal_places if currency.decimal_places else ""
-                        amounts[currency] = book.add_format({"num_format": f"#,##0{decimals}"})
-                    sheet.write_number(index, column, number, amounts[currency])
-                elif hasattr(value, "year"):
-                    sheet.write_datetime(index, column, value, day)
-                elif isinstance(value, int) and not isinstance(value, bool):
-                    sheet.write_number(index, column, value)
-                elif value:
-                    sheet.write_string(index, column, value)
-        sheet.set_column(0, 0, 32)
-        sheet.set_column(1, len(headings), 14)
-        sheet.freeze_panes(3, 1)
-        if rows:
-            sheet.autofilter(2, 0, 2 + len(rows), len(headings) - 1)
