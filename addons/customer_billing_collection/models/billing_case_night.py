@@ -1,0 +1,253 @@
+import logging
+from datetime import timedelta
+
+from psycopg2 import OperationalError
+
+from odoo import api, models
+from odoo.exceptions import ConcurrencyError, UserError
+from odoo.tools import SQL, split_every
+
+from ..tools import dunning
+from .billing_case import CLOSED
+from .billing_case_refresh import CHUNK_SIZE
+
+_logger = logging.getLogger(__name__)
+
+WAITING = ("proposed", "queued", "failed")  # notices that may still go out
+
+
+class BillingCase(models.Model):
+    """The nightly job: refresh the cases, propose the notices."""
+
+    _name = "billing.case"
+    _inherit = "billing.case"
+
+    @api.model
+    def _cron_nightly(self):
+        """Refresh all cases and propose what is due, in every company, in chunks of customers that are commits.
+
+        Where it was stopped it goes on with the next customer. However many nights were missed, a case gets the one
+        highest step.
+        """
+        commit = self.env["ir.cron"]._commit_progress
+        companies = self.env["res.company"].search([("parent_id", "=", False)], order="id")
+        commit(remaining=len(companies))
+        for company in companies:
+            if not self.with_company(company).with_context(allowed_company_ids=company.ids)._work_night(company):
+                return
+            commit(1)
+        self.env.ref("customer_billing_collection.ir_cron_send").sudo()._trigger()
+
+    @api.model
+    def _work_night(self, company):
+        """The night of one company, from where it stopped; returns whether there is time left."""
+        commit = self.env["ir.cron"]._commit_progress
+        today = company._get_billing_today()
+        done = company.billing_dunning_partner if company.billing_dunning_date == today else 0
+        self._before_night(company)
+        customers = [partner for partner in self._get_customers(company, today) if partner > done]
+        for partner_ids in split_every(CHUNK_SIZE, customers):
+            self._attempt_chunk(company, partner_ids)
+            company.write({"billing_dunning_date": today, "billing_dunning_partner": partner_ids[-1]})
+            if not commit(remaining=1):
+                return False
+        company.write({"billing_dunning_date": today})
+        return True
+
+    @api.model
+    def _before_night(self, company):
+        """Called before the cases of a company are looked at: decide here what dates decide, not payments."""
+
+    @api.model
+    def _get_customers(self, company, today):
+        """Ids of the customers with an open case or with items that may be due or reminded, ascending."""
+        policies = self.env["billing.dunning.policy"].search([("company_id", "=", company.id)])
+        customers = set(self.search([*self._get_open_domain(), ("company_id", "=", company.id)]).partner_id.ids)
+        if policies:
+            horizon = max(kernel.horizon for kernel in policies._get_kernel_policies().values())
+            accounts = self.env["account.account"].with_context(active_test=False).search(
+                [("account_type", "=", "asset_receivable")]
+            )  # fmt: skip
+            self.env["billing.receivable"]._flush()
+            customers.update(
+                partner
+                for [partner] in self.env.execute_query(
+                    SQL(
+                        """SELECT DISTINCT customer.commercial_partner_id
+                             FROM account_move_line line JOIN res_partner customer ON customer.id = line.partner_id
+                            WHERE line.account_id = ANY(%s) AND line.parent_state = 'posted'
+                              AND line.reconciled IS NOT TRUE AND line.company_id = ANY(%s)
+                              AND COALESCE(line.date_maturity, line.date) < %s AND line.amount_residual_currency > 0""",
+                        accounts.ids,
+                        self.env["res.company"].search([("id", "child_of", company.id)]).ids,
+                        today + timedelta(days=horizon),
+                    )
+                )
+            )
+        return sorted(customers)
+
+    @api.model
+    def _attempt_chunk(self, company, partner_ids):
+        """Refresh and propose for customers; when that fails, one at a time, so that one stops no other."""
+        try:
+            with self.env.cr.savepoint():
+                items = self._refresh_customers(company, partner_ids)
+                self.browse([case.id for case in items])._propose(items)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            self.env.invalidate_all(flush=False)
+            if len(partner_ids) > 1:
+                for partner in partner_ids:
+                    self._attempt_chunk(company, [partner])
+                return
+            _logger.exception("Dunning: customer %s could not be worked on", partner_ids[0])
+            domain = [*self._get_open_domain(), ("company_id", "=", company.id), ("partner_id", "in", partner_ids)]
+            self.search(domain).sudo().write({"error": str(error)})  # protected field
+
+    # Proposals
+
+    def action_propose(self):
+        """Look at these cases now and propose what is due, as the nightly job does.
+
+        :raises UserError: a case is closed
+        """
+        self.check_access("write")
+        for case in self:
+            if case.state in CLOSED:
+                raise UserError(self.env._("%s is closed: nothing is demanded any more.", case.name))
+        for company, cases in self.grouped("company_id").items():
+            cases._refresh()
+            cases = cases.filtered(lambda case: case.state not in CLOSED)
+            if cases:
+                cases.with_company(company)._propose(cases._get_items(), any_day=True)
+        return True
+
+    def _propose(self, items, any_day=False):
+        """Propose, or record as skipped with the reason, what is due in these cases today.
+
+        Earlier proposals are brought up to date. The number of queries does not depend on the number of cases.
+
+        :param dict items: as ``_get_items`` returns them
+        :param bool any_day: also on days off
+        :return: the notices that are due
+        """
+        demands = self._get_demands(items, any_day)
+        known = {}
+        # sudo: engine-owned records
+        for notice in self.env["billing.dunning.notice"].sudo().search(
+            [("case_id", "in", self.ids), ("state", "in", ("skipped", *WAITING))]
+        ):
+            known[notice.case_id.id, notice.step_id.id, notice.date_due or False] = notice
+        create, update = [], []
+        for case, found in demands.items():
+            for demand in found:
+                vals = case._prepare_notice(demand)
+                rows = case._get_demand_rows(demand, items[case])
+                notice = known.pop((case.id, demand.step.key, demand.due or False), None)
+                if notice:
+                    update.append((notice, vals, rows))
+                else:
+                    create.append((vals, rows))
+        self._drop_proposals(known, demands, items)
+        notices = self.env["billing.dunning.notice"].sudo().browse()
+        lines = {}
+        for notice, vals, rows in update:
+            if notice.state in ("skipped", "proposed"):
+                if notice.state == vals["state"] == "proposed" or vals["state"] == "skipped" == notice.state:
+                    vals = {name: vals[name] for name in ("amount", "reason_code", "reason_values")}
+                notice.with_context(tracking_disable=True).write(vals)
+                lines[notice.id] = rows
+            notices |= notice
+        created = notices.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(
+            [vals for vals, _rows in create]
+        )
+        lines.update({notice.id: rows for notice, (_vals, rows) in zip(created, create, strict=True)})
+        (notices | created)._write_lines(lines)
+        return (notices | created).sudo(False).filtered(lambda notice: notice.state != "skipped")
+
+    def _get_demands(self, items, any_day=False):
+        """What the kernel says is due today: {case: list of demands}; steps that were done are not among them.
+
+        :param bool any_day: also on days off, for what a person sends
+        """
+        kernels = self.policy_id._get_kernel_policies()
+        covered = self._get_reminded()
+        result = {}
+        for case in self:
+            policy, today = kernels[case.policy_id], case.company_id._get_billing_today()
+            if not any_day and not policy.calendar.is_working(today):
+                result[case] = []
+                continue
+            rounding = case.currency_id.rounding
+            kernel_items = self._get_kernel_items(items[case])
+            demand = dunning.demand_overdue(
+                kernel_items, policy, today, case.step_days, case._get_done_steps(), rounding
+            )
+            reminders = dunning.demand_reminders(kernel_items, policy, today, covered.get(case.id), rounding)
+            result[case] = [*([demand] if demand else []), *reminders]
+        return result
+
+    def _get_reminded(self):
+        """For each case id, the due dates that were reminded of, with the days of the last reminder."""
+        self.env["billing.dunning.notice"].flush_model(["case_id", "state", "step_id"])
+        covered = {}
+        for case, due, days in self.env.execute_query(
+            SQL(
+                """SELECT notice.case_id, line.date_maturity, MAX(step.days)
+                     FROM billing_dunning_notice notice
+                     JOIN billing_dunning_step step ON step.id = notice.step_id
+                     JOIN billing_dunning_notice_line line ON line.notice_id = notice.id AND line.amount > 0
+                    WHERE notice.case_id = ANY(%s) AND step.days <= 0 AND line.date_maturity IS NOT NULL
+                      AND (notice.state = 'sent' OR notice.state = 'cancelled' AND notice.reason_code = 'manual')
+                    GROUP BY notice.case_id, line.date_maturity""",
+                self.ids,
+            )
+        ):
+            covered.setdefault(case, {})[due] = days
+        return covered
+
+    def _prepare_notice(self, demand):
+        """The values of a notice; override to add more."""
+        step_sudo = self.env["billing.dunning.step"].sudo().browse(demand.step.key)  # part of the policy
+        reason = "legal" if self.date_legal else demand.reason
+        waits = step_sudo.approval or step_sudo.policy_id.review
+        return {
+            "case_id": self.id,
+            "step_id": step_sudo.id,
+            "channel": step_sudo.channel,
+            "collector_id": self.collector_id.id,
+            "date": self.company_id._get_billing_today(),
+            "date_due": demand.due or False,
+            "preparer_id": self.env.uid,
+            "state": "skipped" if reason else "proposed" if waits else "queued",
+            "reason_code": reason or False,
+            "reason_values": {"amount": self.currency_id.round(demand.amount)} if reason else False,
+            "amount": self.currency_id.round(demand.amount),
+            "error": False,
+            "tries": 0,
+        }
+
+    def _get_demand_rows(self, demand, rows):
+        """The items that a demand lists, with what of them is demanded."""
+        by_line = {row["move_line_id"]: row for row in rows}
+        return [by_line[key] for key in demand.keys]
+
+    def _drop_proposals(self, known, demands, items):
+        """Take back earlier proposals that are not due any more; those that were skipped are forgotten."""
+        reasons = {}
+        for (case_id, _step_id, _due), notice in known.items():
+            case = self.browse(case_id)
+            later = [demand.step.days for demand in demands[case] if demand.step.days > max(notice.step_id.days, 0)]
+            if notice.state == "skipped":
+                reasons.setdefault(None, []).append(notice.id)
+            elif notice.step_id.days > 0 and later:
+                reasons.setdefault("superseded", []).append(notice.id)
+            else:
+                reasons.setdefault("not_due", []).append(notice.id)
+        notices_sudo = self.env["billing.dunning.notice"].sudo()  # engine-owned records
+        for reason, ids in reasons.items():
+            if reason:
+                notices_sudo.browse(ids)._leave_out(reason)
+            else:
+                notices_sudo.browse(ids).unlink()

@@ -1,0 +1,96 @@
+from odoo import api, models
+from odoo.exceptions import ValidationError
+
+from .billing_case import CLOSED
+
+
+class BillingCase(models.Model):
+    """What promises, agreements and holds need of a case."""
+
+    _name = "billing.case"
+    _inherit = "billing.case"
+
+    def _get_open_rows(self):
+        """Return the open items of these cases today, the oldest due first: {case: list of dicts}.
+
+        The dicts are those of ``_get_items``, with all exclusions but those of promises and agreements. Queries grow
+        with companies, not with cases.
+        """
+        result = {case: [] for case in self}
+        for company, cases in self.grouped("company_id").items():
+            items = self._read_items(company, company._get_billing_today(), cases.partner_id.ids)
+            for case in cases:
+                rows = items.get((case.partner_id.id, case.currency_id.id), [])
+                result[case] = sorted(rows, key=lambda row: (row["date_maturity"], row["move_line_id"]))
+        return result
+
+    def _check_own_items(self, move_lines):
+        """:raises ValidationError: a journal item is no receivable of this case's customer, company and currency"""
+        self.ensure_one()
+        for line in move_lines.sudo():  # ids that a person names, who may not read journal items
+            if (
+                line.account_type != "asset_receivable"
+                or line.parent_state != "posted"
+                or line.partner_id.commercial_partner_id != self.partner_id
+                or line.currency_id != self.currency_id
+                or self.company_id not in line.company_id.parent_ids
+            ):
+                raise ValidationError(
+                    self.env._(
+                        "%(item)s is not an item of %(case)s: choose items of this customer, company and currency.",
+                        item=line.move_name or line.display_name,
+                        case=self.name,
+                    )
+                )
+
+    def _get_current_case(self):
+        """The case of this customer, company and currency that is at work; this one when there is none."""
+        self.ensure_one()
+        key = ("partner_id", "company_id", "currency_id")
+        domain = [*self._get_open_domain(), *((name, "=", self[name].id) for name in key)]
+        return self.search(domain, limit=1) or self
+
+    @api.model
+    def _before_night(self, company):
+        """What is left of closed cases is decided too: a payment may have been taken back, a credit matched later."""
+        super()._before_night(company)
+        domain = [("company_id", "=", company.id), ("case_id.state", "in", CLOSED)]
+        for model, state in (("billing.promise", "open"), ("billing.instalment", "running")):
+            records_sudo = self.env[model].sudo().search([*domain, ("state", "=", state)])  # protected fields
+            records_sudo._evaluate_cases(records_sudo.case_id)
+
+    def _close(self, reason):
+        """Where nothing is left to pay, open promises and offers have no object any more."""
+        cases_sudo = self.sudo()  # protected fields
+        cases_sudo.promise_ids.filtered(lambda promise: promise.state == "open")._withdraw()
+        ended = ("draft", "offered") if reason == "paid" else ("draft", "offered", "running")
+        cases_sudo.instalment_ids.filtered(lambda agreement: agreement.state in ended).write({"state": "cancelled"})
+        return super()._close(reason)
+
+    def _merge_into(self, kept):
+        """A service hold goes on in the case that is kept."""
+        if self.date_hold:
+            self.hold_pause_ids.write({"case_id": kept.id})
+            kept.date_hold = min(filter(None, (kept.date_hold, self.date_hold)))
+            self.date_hold = False
+        return super()._merge_into(kept)
+
+    def _before_refresh(self, items, today):
+        """Payments and dates decide promises, agreements and holds, before the state is derived."""
+        super()._before_refresh(items, today)
+        self.env["billing.promise"]._evaluate_cases(self)
+        self.env["billing.instalment"]._evaluate_cases(self)
+        for case in self.filtered("date_hold"):
+            if case.currency_id.compare_amounts(case._get_overdue(items[case]), 0) <= 0:
+                case._release_hold()
+
+    def _get_overdue(self, rows=None):
+        """What is overdue today, credits deducted, in the currency of the case.
+
+        :param list rows: the items of ``_get_items``; read when not given
+        """
+        self.ensure_one()
+        rows = self._get_open_rows()[self] if rows is None else rows
+        return self.currency_id.round(
+            sum(row["residual"] for row in rows if row["residual"] < 0 or row["days_overdue"] > 0)
+        )

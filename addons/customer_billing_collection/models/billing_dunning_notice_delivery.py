@@ -1,0 +1,342 @@
+import base64
+import logging
+
+from psycopg2 import OperationalError
+
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, ConcurrencyError, UserError
+
+from .billing_case import CLOSED
+
+_logger = logging.getLogger(__name__)
+
+DELIVERY_BATCH = 100
+INLINE_DELIVERIES = 10  # notices that go out at once on a click
+MAX_TRIES = 3
+MANAGER = "customer_billing.group_billing_manager"
+
+
+class BillingDunningNotice(models.Model):
+    """Releasing, approving, sending and printing."""
+
+    _name = "billing.dunning.notice"
+    _inherit = "billing.dunning.notice"
+
+    # Decisions of people
+
+    def action_approve(self):
+        """Approve notices of hard steps, and let them go out.
+
+        :raises AccessError: only billing managers approve
+        :raises UserError: the user has proposed it; or a notice does not wait for approval
+        """
+        self.check_access("write")
+        if not self.env.user.has_group(MANAGER):
+            raise AccessError(self.env._("Only billing managers approve reminders of this kind."))
+        for notice in self:
+            if not notice.needs_approval:
+                raise UserError(self.env._("%s does not wait for an approval.", notice.display_name))
+            if notice.preparer_id == self.env.user:
+                raise UserError(
+                    self.env._("You have proposed %s: somebody else has to approve it.", notice.display_name)
+                )
+        self.sudo().write({"approver_id": self.env.uid})  # protected field
+        return self.action_send()
+
+    def action_send(self):
+        """Let notices go out that wait or have failed. A few are sent at once, more by the job; letters are printed.
+
+        :raises UserError: a notice is out already, or waits for an approval
+        """
+        self.check_access("write")
+        for notice in self:
+            if notice.state not in ("proposed", "queued", "failed"):
+                raise UserError(self.env._("%s does not wait to be sent.", notice.display_name))
+            if notice.needs_approval:
+                raise UserError(
+                    self.env._("%s needs the approval of a billing manager.", notice.display_name)
+                )
+        self.sudo().write({"state": "queued", "tries": 0, "error": False})  # protected fields
+        mailed = self.filtered(lambda notice: notice.channel != "letter")
+        if len(mailed) <= INLINE_DELIVERIES:
+            mailed._deliver()
+        else:
+            self.env.ref("customer_billing_collection.ir_cron_send").sudo()._trigger()
+        return True
+
+    def action_cancel(self):
+        """Leave these notices out: the step counts as done, the case goes on with the next one.
+
+        :raises UserError: a notice is out already
+        """
+        self.check_access("write")
+        for notice in self:
+            if notice.state not in ("proposed", "queued", "failed", "skipped"):
+                raise UserError(self.env._("%s does not wait to be sent.", notice.display_name))
+        self._leave_out("manual", name=self.env.user.name)
+        for notice_sudo in self.sudo():  # protected fields
+            notice_sudo._advance_case()
+        self.case_id._refresh()
+        return True
+
+    def action_print(self):
+        """Print the letters among these notices: those that are still right go out, as one PDF.
+
+        :return: the action that downloads the PDF, False when nothing is to be printed
+        :raises UserError: there is no letter among them
+        """
+        self.check_access("write")
+        letters = self.filtered(lambda notice: notice.channel == "letter" and notice.state in ("queued", "sent"))
+        if not letters:
+            raise UserError(self.env._("There is no letter to print among these: release them first."))
+        letters.filtered(lambda notice: notice.state == "queued")._deliver(raising=True)
+        printed = letters.filtered(lambda notice: notice.state == "sent")
+        if not printed:
+            return False
+        return self.env.ref("customer_billing_collection.report_dunning_letter_action").report_action(
+            printed, config=False
+        )
+
+    # Sending
+
+    @api.model
+    def _cron_send(self):
+        """Send queued notices one by one, each its own commit; on days off of their policy they wait."""
+        self._note_delivery_failures()
+        commit = self.env["ir.cron"]._commit_progress
+        domain = [
+            ("state", "=", "queued"),
+            ("channel", "!=", "letter"),
+            ("step_id.policy_id", "not in", self._get_resting_policies().ids),
+        ]
+        commit(remaining=self.search_count(domain))
+        for notice in self.search(domain, order="tries, id", limit=DELIVERY_BATCH):
+            try:
+                locked = notice.try_lock_for_update(allow_referencing=True)
+                if locked.state == "queued":
+                    locked.with_company(locked.company_id)._deliver()
+            except (OperationalError, ConcurrencyError) as error:
+                self.env.cr.rollback()
+                _logger.info("Notice %s is sent later: %s", notice.id, error)
+            if not commit(1):
+                return
+        if self.search_count([*domain, ("tries", "=", 0)], limit=1):
+            self.env.ref("customer_billing_collection.ir_cron_send").sudo()._trigger()
+
+    @api.model
+    def _get_resting_policies(self):
+        """The policies that have a day off today."""
+        policies = self.env["billing.dunning.policy"].with_context(active_test=False).search(
+            [("step_ids.notice_ids.state", "=", "queued")]
+        )
+        kernels = policies._get_kernel_policies()
+        return policies.filtered(
+            lambda policy: not kernels[policy].calendar.is_working(policy.company_id._get_billing_today())
+        )
+
+    def _deliver(self, raising=False):
+        """Send queued notices one by one, each after a look at what is open now.
+
+        What is recorded and the mail that waits for the mail server are one transaction: stopping at any moment sends
+        nothing twice. A failure is written on the notice and tried again by the job, ``MAX_TRIES`` times in all.
+
+        :param bool raising: let errors through instead
+        """
+        for notice in self:
+            try:
+                with self.env.cr.savepoint():
+                    notice._send()
+            except (OperationalError, ConcurrencyError):
+                raise
+            except Exception as error:
+                if raising:
+                    raise
+                if not isinstance(error, UserError):
+                    _logger.exception("Notice %s could not be sent", notice.id)
+                self.env.invalidate_all(flush=False)
+                notice._fail(str(error))
+
+    def _fail(self, message, final=False):
+        tries = self.tries + 1
+        failed = final or tries >= MAX_TRIES
+        self.sudo().write(  # protected fields
+            {"state": "failed" if failed else "queued", "error": message, "tries": tries}
+        )
+        if failed:
+            self._schedule_call(self.env._("A reminder could not be sent: %s", self.step_id.name), message)
+
+    def _send(self):
+        """Send one notice by ``_send_<channel>``, if it is still right.
+
+        A module adds a channel with an option of ``billing.dunning.step.channel`` and a method
+        ``_send_<channel>(self)`` for one notice. It returns values of the notice that say how it went another way, or
+        None; it raises what went wrong.
+        """
+        self.ensure_one()
+        demand, rows = self._recheck()
+        if demand is None:
+            return
+        # sudo: engine-owned records
+        notice_sudo = self.sudo()
+        notice_sudo.write(
+            {
+                "amount": self.currency_id.round(demand.amount),
+                "name": self.env["ir.sequence"]._get_billing_numbers("billing.dunning.notice", 1)[0]
+                if self.name == "/"
+                else self.name,
+                "reason_code": False,
+                "reason_values": False,
+            }
+        )
+        self._write_lines({self.id: rows})
+        values = getattr(self, f"_send_{self.channel}")() or {}
+        notice_sudo.write(
+            {"state": "sent", "date_sent": fields.Datetime.now(), "error": False, "date_due": demand.due, **values}
+        )
+        self._advance_case()
+        self.case_id._refresh()
+
+    def _advance_case(self):
+        """Note on the case that it has reached this step; reminders before the due date do not count."""
+        case_sudo, step_sudo = self.case_id.sudo(), self.step_id.sudo()  # protected fields
+        if step_sudo.days > max(case_sudo.step_days, 0):
+            case_sudo.with_context(tracking_disable=True).write(
+                {"step_id": step_sudo.id, "step_days": step_sudo.days}
+            )
+
+    def _recheck(self):
+        """Read again what is open, disputed, promised, agreed and on its way: the demand and its items, or (None, None)
+        when the notice does not go out any more, which is recorded with the reason."""
+        case = self.case_id.sudo()  # a case as a whole
+        if case.state in CLOSED or case.date_legal:
+            self._leave_out("legal" if case.state not in CLOSED else case.close_reason or "paid")
+            return None, None
+        items = case._get_items()
+        demands = case._get_demands(items, any_day=True)[case]
+        step = self.step_id.sudo()
+        demand = next((demand for demand in demands if demand.step.key == step.id), None)
+        if not step.active:
+            reason = "archived"
+        elif demand is not None:
+            reason = demand.reason
+        elif step.days > 0 and any(demand.step.days > step.days for demand in demands):
+            reason = "superseded"
+        else:
+            reason = self._get_reason_gone(items[case])
+        if reason:
+            amount = self.currency_id.round(demand.amount) if demand else 0.0
+            self._leave_out(reason, amount=amount)
+            case._refresh()
+            return None, None
+        return demand, case._get_demand_rows(demand, items[case])
+
+    def _get_reason_gone(self, rows):
+        """Why a step is not due any more, by the items of its case."""
+        listed = set(self.line_ids.move_line_id.ids)
+        left = [row for row in rows if row["move_line_id"] in listed and row["residual"] > 0]
+        if not left:
+            return "paid"
+        return next((row["excluded"] for row in left if row["excluded"]), "not_due")
+
+    # Channels
+
+    def _send_email(self):
+        """Mail the text of the step with the list of items to the customer's contacts; without an address: a call."""
+        recipients = self.case_id.partner_id._get_dunning_recipients()
+        if not recipients:
+            return self._send_call_instead("no_address")
+        lang = recipients[:1].lang or self.partner_id.lang or self.env.lang
+        template_sudo = self._get_template().with_context(lang=lang)
+        notice = self.with_context(lang=lang)
+        [subject] = template_sudo._render_field("subject", notice.ids, set_lang=lang).values()
+        [body] = template_sudo._render_field(
+            "body_html", notice.ids, set_lang=lang, options={"post_process": True}
+        ).values()
+        author = self.collector_id.partner_id or self.company_id.partner_id
+        # through the queue: the mail leaves after this transaction is committed, or never
+        message = self.case_id.with_context(lang=lang, mail_notify_force_send=False).message_post(
+            subject=subject,
+            body=body,
+            partner_ids=recipients.ids,
+            author_id=author.id,
+            email_from=author.email_formatted or self.company_id.email_formatted,
+            message_type="comment",
+            subtype_xmlid="mail.mt_comment",
+            email_layout_xmlid="mail.mail_notification_light",
+            email_add_signature=False,
+            # the customer's words: not “Your Collection Case”
+            model_description=notice.env._("account"),
+            force_record_name=self.name,
+            force_email_lang=lang,
+        )
+        self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
+        return {"mail_message_id": message.id}
+
+    def _send_call(self):
+        """A task for the collector."""
+        self._schedule_call(self.step_id.name)
+
+    def _send_call_instead(self, reason):
+        """A task for the collector, as the customer cannot be reached by the channel of the step."""
+        texts = self._get_reason_texts()
+        self._schedule_call(self.step_id.name, texts[reason] % {"name": self.partner_id.display_name})
+        return {"channel": "call", "reason_code": reason, "reason_values": {"name": self.partner_id.display_name}}
+
+    def _send_letter(self):
+        """The PDF, kept as it was printed."""
+        pdf = self._render_letter()
+        # sudo: the proof of what was sent
+        attachment = self.env["ir.attachment"].sudo().create(
+            {
+                "name": f"{self.name.replace('/', '-')}.pdf",
+                "res_model": self._name,
+                "res_id": self.id,
+                "datas": base64.b64encode(pdf),
+                "mimetype": "application/pdf",
+            }
+        )
+        copy = attachment.copy({"res_model": "billing.case", "res_id": self.case_id.id})
+        self.case_id.message_post(
+            body=self.env._("Letter printed: %s", self.step_id.name), attachment_ids=copy.ids
+        )
+        return {"date_printed": fields.Datetime.now()}
+
+    def _send_hold(self):
+        """Pause the customer's contracts."""
+        self.case_id._start_hold(self.step_id.name)
+
+    def _schedule_call(self, summary, note=None):
+        """Give the collector a task on the case, for today."""
+        user = self.case_id.collector_id or self.collector_id or self.env.user
+        self.case_id.activity_schedule(
+            "mail.mail_activity_data_call",
+            summary=summary,
+            note=note,
+            user_id=user.id,
+            date_deadline=self.company_id._get_billing_today(),
+        )
+        self.case_id._note_action(self.company_id._get_billing_today())
+
+    @api.model
+    def _note_delivery_failures(self):
+        """Mails that the server refused or that came back: the notice has failed, and the collector calls."""
+        since = fields.Datetime.subtract(fields.Datetime.now(), days=7)
+        notifications_sudo = self.env["mail.notification"].sudo().search(  # of all authors
+            [
+                ("notification_type", "=", "email"),
+                ("notification_status", "in", ("bounce", "exception")),
+                ("mail_message_id.model", "=", "billing.case"),
+                ("mail_message_id.date", ">=", since),
+            ]
+        )
+        failed = notifications_sudo.grouped("mail_message_id")
+        messages = self.env["mail.message"].sudo().browse([message.id for message in failed])
+        for notice in self.search([("mail_message_id", "in", messages.ids), ("error", "=", False)]):
+            notification = failed[notice.mail_message_id.sudo()][:1]
+            error = self.env._(
+                "The mail to %(partner)s failed: %(reason)s",
+                partner=notification.res_partner_id.email or "",
+                reason=notification.failure_reason or notification.format_failure_reason(),
+            )
+            notice.sudo().error = error  # protected field; the step was carried out
+            notice._schedule_call(self.env._("The mail did not reach the customer"), error)

@@ -1,0 +1,114 @@
+from markupsafe import Markup
+
+from odoo import models
+from odoo.exceptions import UserError
+from odoo.tools import format_date
+
+from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS, NO_SCRIPT_DELAY
+from odoo.addons.customer_billing.tools.qr import qr_data_uri
+
+REPORT = "customer_billing_collection.report_dunning_letter_action"
+MARGIN = 15  # millimetres above and below
+
+
+class BillingDunningNotice(models.Model):
+    """What the customer reads: texts, items, and where to pay."""
+
+    _name = "billing.dunning.notice"
+    _inherit = "billing.dunning.notice"
+
+    def _get_template(self):
+        """The mail template of the step, as superuser: whoever sends need not read templates."""
+        self.ensure_one()
+        template = self.step_id.sudo().template_id
+        return template or self.env.ref("customer_billing_collection.mail_template_reminder").sudo()
+
+    def _get_document_lines(self):
+        """What the list of items shows: dicts of ``number, date, due, days_overdue, amount`` (text), ``is_credit``."""
+        return [
+            {
+                "number": line.move_id.name or "",
+                "ref": line.move_id.ref or "",
+                "date": format_date(self.env, line.move_id.invoice_date or line.move_id.date),
+                "due": format_date(self.env, line.date_maturity) if line.amount > 0 else "",
+                "days_overdue": max(line.days_overdue, 0) if line.amount > 0 else 0,
+                "amount": self.currency_id.format(line.amount),
+                "is_credit": line.amount < 0,
+            }
+            for line in self.sudo().line_ids  # the customer's own items
+        ]
+
+    def _get_payment_url(self):
+        """Where everything that this notice demands is paid; False without a bill among its items."""
+        self.ensure_one()
+        # sudo: the customer's own bills
+        moves_sudo = self.sudo().line_ids.filtered(lambda line: line.amount > 0).move_id
+        bills_sudo = moves_sudo.filtered(lambda move: move.move_type in ("out_invoice", "out_receipt"))
+        return bills_sudo and bills_sudo._get_payment_url()
+
+    def _render_items(self):
+        """The list of items with the total, for the text of mails and letters."""
+        self.ensure_one()
+        return self.env["ir.qweb"]._render("customer_billing_collection.dunning_items", {"notice": self})
+
+    def _render_payment(self):
+        """How to pay: link and QR code, for the text of mails and letters."""
+        self.ensure_one()
+        url = self._get_payment_url()
+        return self.env["ir.qweb"]._render(
+            "customer_billing_collection.dunning_payment",
+            {
+                "notice": self,
+                "url": url,
+                "qr_code": url and qr_data_uri(url),
+                "account": self.company_id.sudo().partner_id.bank_ids[:1],
+                "is_letter": self.env.context.get("billing_dunning_letter"),
+            },
+        )
+
+    # The letter
+
+    def _render_letter(self):
+        """The letter as PDF, in the customer's language.
+
+        :raises UserError: wkhtmltopdf is not there, or has failed
+        """
+        return self._convert_to_pdf(self._render_letter_html())
+
+    def _convert_to_pdf(self, html):
+        report = self.env["ir.actions.report"].with_context(billing_script_delay=NO_SCRIPT_DELAY)
+        if report.get_wkhtmltopdf_state() == "install":
+            raise UserError(self.env._("No PDF can be made: install wkhtmltopdf on the server."))
+        return report._run_wkhtmltopdf(
+            [html],
+            report_ref=REPORT,
+            specific_paperformat_args={
+                "data-report-margin-top": MARGIN,
+                "data-report-margin-bottom": MARGIN,
+                "data-report-header-spacing": 0,
+            },
+        )
+
+    def _render_letter_html(self):
+        """The letter as HTML that needs nothing from elsewhere."""
+        self.ensure_one()
+        recipient = self.case_id.partner_id._get_dunning_contact()
+        lang = recipient.lang or self.env.lang
+        notice = self.with_context(lang=lang, billing_dunning_letter=True)
+        template_sudo = self._get_template().with_context(lang=lang, billing_dunning_letter=True)
+        [subject] = template_sudo._render_field("subject", notice.ids, set_lang=lang).values()
+        [body] = template_sudo._render_field("body_html", notice.ids, set_lang=lang).values()
+        cjk = CJK_FONTS.get(lang, CJK_FONTS[""])
+        return notice.env["ir.qweb"]._render(
+            "customer_billing_collection.dunning_letter",
+            {
+                "notice": notice,
+                "company": notice.company_id.sudo(),  # the letterhead, whoever prints
+                "recipient": recipient.with_env(notice.env).sudo(),
+                "subject": subject,
+                "body": body,
+                "date": format_date(notice.env, notice.company_id._get_billing_today()),
+                "color": notice.company_id.sudo().primary_color or "#3c4858",
+                "fonts": Markup('"Liberation Sans", Arial, "%s", sans-serif') % Markup(cjk),  # quotes stay as they are
+            },
+        )

@@ -1,0 +1,25 @@
+import io
+
+from odoo import models
+
+
+class IrActionsReport(models.Model):
+    _inherit = "ir.actions.report"
+
+    def _render_qweb_pdf_prepare_streams(self, report_ref, data, res_ids=None):
+        """Letters print as they went out; those that did not, as they would."""
+        report = self._get_report(report_ref)
+        if report.report_name != "customer_billing_collection.report_dunning_letter":
+            return super()._render_qweb_pdf_prepare_streams(report_ref, data, res_ids=res_ids)
+        notices = self.env["billing.dunning.notice"].browse(res_ids)
+        notices.check_access("read")
+        # sudo: the file of a notice that the user may read
+        attachments = self.env["ir.attachment"].sudo().search(
+            [("res_model", "=", notices._name), ("res_id", "in", notices.ids), ("mimetype", "=", "application/pdf")],
+            order="id desc",
+        )
+        files = {attachment.res_id: attachment.raw for attachment in attachments}
+        return {
+            notice.id: {"stream": io.BytesIO(files.get(notice.id) or notice._render_letter()), "attachment": None}
+            for notice in notices
+        }

@@ -1,0 +1,15 @@
+from . import (
+    test_case,
+    test_dunning,
+    test_handover,
+    test_hold,
+    test_instalment,
+    test_interest,
+    test_night,
+    test_portal,
+    test_promise,
+    test_results,
+    test_security,
+    test_writeoff,
+    test_year,
+)

@@ -1,0 +1,454 @@
+from unittest.mock import patch
+
+from freezegun import freeze_time
+
+from odoo import Command
+from odoo.exceptions import AccessError, UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from .common import CollectionCommon
+
+DELIVERY = "odoo.addons.customer_billing_collection.models.billing_dunning_notice_delivery"
+
+
+@tagged("post_install", "-at_install")
+class TestSending(CollectionCommon):
+    """What is read again at the moment of sending."""
+
+    def propose(self, due="2026-03-10", amount=100.0, **values):
+        """A bill, and its first reminder in the queue."""
+        bill = self.invoice(due, amount, **values)
+        self.night(send=False)
+        self.notice = self.case().notice_ids
+        self.assertEqual(self.notice.state, "queued")
+        return bill
+
+    def assert_left_out(self, reason):
+        self.send()
+        self.assertEqual((self.notice.state, self.notice.reason_code), ("skipped", reason))
+        self.assertTrue(self.notice.reason)
+        self.assertFalse(self.notice.mail_message_id)
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_paid_between_proposal_and_sending(self):
+        bill = self.propose()
+        self.pay("2026-03-14", 100.0, invoices=bill)
+        self.assert_left_out("paid")
+        self.env.cr.precommit.run()
+        self.assertEqual(self.case().state, "closed")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_partial_payment_is_deducted(self):
+        bill = self.propose()
+        self.pay("2026-03-14", 30.0, invoices=bill)
+        self.send()
+        self.assertEqual((self.notice.state, self.notice.amount), ("sent", 70.0))
+        self.assertEqual(self.notice.line_ids.mapped("amount"), [70.0])
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_credit_note_larger_than_the_debt(self):
+        self.propose()
+        self.invoice("2026-03-14", -150.0, date="2026-03-14")
+        self.assert_left_out("credits")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_open_credits_are_netted_and_shown(self):
+        self.propose()
+        self.invoice("2026-03-14", -40.0, date="2026-03-14")
+        self.send()
+        self.assertEqual(self.notice.amount, 60.0)
+        self.assertEqual(self.notice.line_ids.mapped("amount"), [100.0, -40.0])
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_unallocated_payment(self):
+        self.propose()
+        self.pay("2026-03-14", 100.0)
+        self.assert_left_out("credits")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_dispute_since_the_proposal(self):
+        bill = self.propose()
+        dispute = self.env["billing.dispute"].create({"name": "Why", "move_id": bill.id})
+        self.assert_left_out("dispute")
+        self.assertEqual(self.case().state, "disputed")
+        dispute.write({"state": "rejected", "resolution": "All right"})
+        self.night()
+        self.assertEqual((self.notice.state, self.case().state), ("sent", "open"))
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_payment_on_its_way(self):
+        bill = self.propose()
+        payment = self.env["account.payment"].create(
+            {
+                "payment_type": "inbound", "partner_type": "customer", "partner_id": self.customer.id, "amount": 100.0,
+                "date": "2026-03-14", "journal_id": self.company_data["default_journal_bank"].id,
+                "invoice_ids": [Command.set(bill.ids)],
+            }
+        )  # fmt: skip
+        found = [{
+            "kind": "announced", "payment_id": payment.id, "partner_id": self.customer.id, "date": payment.date,
+            "company_id": self.company.id, "currency_id": self.company.currency_id.id, "name": "P",
+            "amount": 100.0, "move_ids": bill.ids,
+        }]  # fmt: skip
+        with patch.object(self.registry["billing.receivable"], "_get_in_transit", lambda _self, _lines: found):
+            self.assert_left_out("transit")
+        found[0]["amount"] = 60.0
+        self.night(send=False)
+        with patch.object(self.registry["billing.receivable"], "_get_in_transit", lambda _self, _lines: found):
+            self.send()
+        self.assertEqual((self.notice.state, self.notice.amount), ("sent", 40.0))
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_below_the_minimum_after_a_payment(self):
+        self.policy.minimum_amount = 20.0
+        bill = self.propose()
+        self.pay("2026-03-14", 90.0, invoices=bill)
+        self.assert_left_out("minimum")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_the_older_item_is_paid(self):
+        bill = self.propose()
+        self.invoice("2026-03-13", 50.0)
+        self.pay("2026-03-14", 100.0, invoices=bill)
+        self.assert_left_out("paid")
+        self.assertEqual(self.case().state, "open")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_one_message_lists_all_items(self):
+        first, second = self.invoice("2026-03-10", 100.0), self.invoice("2026-03-12", 20.0)
+        self.invoice("2026-05-30", 7.0)
+        self.night()
+        notice = self.case().notice_ids
+        self.assertEqual(notice.line_ids.move_id, first | second)
+        self.assertEqual(notice.amount, 120.0)
+        mails = self.env["mail.mail"].search([("mail_message_id", "=", notice.mail_message_id.id)])
+        self.assertEqual(len(mails), 1)
+        self.assertEqual(mails.state, "outgoing")
+        for text in ("Collection Case", "/mail/view", "data:image"):
+            self.assertNotIn(text, mails.body_html)
+        self.assertIn("/web/image/", mails.body_html)  # the QR code
+        self.assertEqual(notice.mail_message_id.partner_ids, self.customer)
+        for text in (first.name, second.name, "120.00"):
+            self.assertIn(text, notice.mail_message_id.body)
+
+    def test_invariant_14_never_back_to_an_earlier_step(self):
+        old = self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-31"):
+            self.night()
+        self.assertEqual(self.sent(), ["Second"])
+        self.invoice("2026-03-30", 50.0)
+        self.pay("2026-04-01", 100.0, invoices=old)
+        for day in ("2026-04-03", "2026-04-10"):
+            with freeze_time(day):
+                self.night()
+        self.assertEqual(self.sent(), ["Second"])
+        with freeze_time("2026-05-01"):
+            self.night()
+        self.assertEqual(self.case().notice_ids.filtered(lambda n: n.state == "queued").step_id.name, "Final")
+
+    def test_invariant_14_ten_days_without_the_job(self):
+        self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-13"):
+            self.night()
+        with freeze_time("2026-03-31"):
+            self.night()
+            self.night()
+        self.assertEqual(self.sent(), ["Friendly", "Second"])
+
+    def test_invariant_14_a_later_step_takes_the_place_of_one_that_waits(self):
+        self.policy.review = True
+        self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-13"):
+            self.night()
+        with freeze_time("2026-03-31"):
+            self.night()
+        notices = {notice.step_id.name: notice for notice in self.case().notice_ids}
+        self.assertEqual((notices["Friendly"].state, notices["Friendly"].reason_code), ("cancelled", "superseded"))
+        self.assertEqual(notices["Second"].state, "proposed")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_running_twice_sends_once(self):
+        self.propose()
+        self.send()
+        message = self.notice.mail_message_id
+        self.send()
+        self.night()
+        with self.assertRaises(UserError):
+            self.notice.with_user(self.collector).action_send()
+        self.assertEqual(self.case().notice_ids, self.notice)
+        self.assertEqual(self.notice.mail_message_id, message)
+
+    @freeze_time("2026-03-14")
+    def test_a_reminder_comes_once_for_a_due_date(self):
+        self.policy.step_ids[0].copy({"policy_id": self.policy.id, "name": "Earlier", "days": -10})
+        self.invoice("2026-03-20", 100.0)
+        self.invoice("2026-03-21", 10.0)
+        self.night()
+        self.assertEqual(self.sent(), ["Earlier"])
+        self.invoice("2026-03-20", 5.0)  # the same due date: reminded already
+        for day, steps in (("2026-03-15", 1), ("2026-03-17", 2), ("2026-03-18", 3), ("2026-03-20", 3)):
+            with freeze_time(day):
+                self.night()
+                self.assertEqual(len(self.sent()), steps, day)
+        self.assertEqual(self.case().step_days, 0)
+
+    @freeze_time("2026-03-16")
+    def test_customer_without_address_is_called(self):
+        self.customer.email = False
+        self.invoice("2026-03-10", 100.0)
+        self.night()
+        case, notice = self.case(), self.case().notice_ids
+        self.assertEqual((notice.state, notice.channel, notice.reason_code), ("sent", "call", "no_address"))
+        self.assertIn("Customer One", notice.reason)
+        self.assertEqual(case.activity_ids.user_id, self.collector)
+        self.assertEqual((str(case.next_action_date), case.next_action_manual), ("2026-03-16", True))
+
+    @freeze_time("2026-03-16")
+    @mute_logger(DELIVERY)
+    def test_a_template_error_stops_no_other_customer(self):
+        self.invoice("2026-03-10", 100.0)
+        self.invoice("2026-03-10", 100.0, partner=self.other_customer)
+        template = self.env.ref("customer_billing_collection.mail_template_reminder")
+        template.body_html = """<p><t t-out="1 / (object.partner_id.name != 'Customer One')"/></p>"""
+        self.night()
+        for _try in range(3):
+            self.send()
+        notice = self.case().notice_ids
+        self.assertEqual((notice.state, notice.tries), ("failed", 3))
+        self.assertTrue(notice.error)
+        self.assertTrue(self.case().activity_ids)
+        self.assertEqual(self.case(self.other_customer).notice_ids.state, "sent")
+        template.body_html = "<p>Right</p>"
+        notice.with_user(self.collector).action_send()
+        self.assertEqual((notice.state, notice.error), ("sent", False))
+
+    def test_policy_changed_and_archived_in_mid_case(self):
+        self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-13"):
+            self.night()
+        other = self.new_policy({"name": "Other", "days": 1})
+        self.company.billing_dunning_policy_id = other
+        self.policy.active = False
+        self.step("Call").active = False
+        self.step("Second").days = 2  # before the step that was carried out
+        with freeze_time("2026-03-31"):
+            self.night()
+        self.assertEqual((self.case().policy_id, self.sent()), (self.policy, ["Friendly"]))
+        with freeze_time("2026-04-10"):
+            self.night()
+            self.assertEqual(self.case().notice_ids.filtered(lambda n: n.state == "queued").step_id.name, "Final")
+        with self.assertRaises(UserError):
+            self.policy.unlink()
+        with self.assertRaises(UserError):
+            self.step("Friendly").unlink()
+
+    @freeze_time("2026-03-14")
+    def test_an_archived_step_that_waits(self):
+        self.propose()
+        self.step("Friendly").active = False
+        self.assert_left_out("archived")
+
+    @freeze_time("2026-03-14")
+    def test_instalments_of_a_bill_fall_due_one_by_one(self):
+        terms = self.env["account.payment.term"].create(
+            {
+                "name": "Half and half",
+                "line_ids": [
+                    Command.create({"value": "percent", "value_amount": 50, "nb_days": days}) for days in (30, 90)
+                ],
+            }
+        )
+        self.invoice("2026-02-08", 100.0, date="2026-02-08", invoice_payment_term_id=terms.id,
+                     invoice_date_due=False)  # fmt: skip
+        self.night()
+        self.assertEqual(self.case().amount_overdue, 50.0)
+        self.assertEqual(self.case().notice_ids.filtered(lambda n: n.state == "sent").amount, 50.0)
+
+    @freeze_time("2026-03-14")
+    def test_foreign_currency_has_a_case_of_its_own(self):
+        euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
+        self.policy.minimum_amount = 40.0
+        self.invoice("2026-03-10", 60.0, currency=euro)  # 30 in company currency
+        self.invoice("2026-03-10", 60.0)
+        self.night()
+        foreign = self.case(currency_id=euro.id)
+        own = self.case(currency_id=self.company.currency_id.id)
+        self.assertEqual((foreign.amount_overdue, foreign.amount_overdue_company), (60.0, 30.0))
+        self.assertEqual(self.skipped(foreign), ["minimum"])
+        self.assertEqual(self.sent(own), ["Friendly"])
+
+    @freeze_time("2026-03-14")
+    def test_two_companies_with_the_same_customer(self):
+        other = self.setup_other_company()["company"]
+        env = self.env(context={**self.env.context, "allowed_company_ids": (other | self.company).ids})
+        other.billing_dunning_policy_id = env["billing.dunning.policy"].create(
+            {"name": "Other", "company_id": other.id, "calendar_id": False}
+        )
+        self.invoice("2026-03-10", 100.0)
+        self.night()
+        with self.in_job():
+            env["billing.case"].with_context(allowed_company_ids=other.ids)._work_night(other)
+        self.assertEqual(env["billing.case"].search([("partner_id", "=", self.customer.id)]).company_id, self.company)
+
+    @freeze_time("2026-03-14")
+    def test_days_off(self):
+        calendar = self.env["resource.calendar"].create({"name": "Week", "tz": "UTC"})  # Monday to Friday
+        self.policy.calendar_id = calendar
+        self.invoice("2026-03-10", 100.0)
+        self.night()  # a Saturday
+        self.assertFalse(self.case().notice_ids)
+        self.env["resource.calendar.leaves"].create(
+            {
+                "name": "Holiday", "calendar_id": calendar.id,
+                "date_from": "2026-03-16 00:00:00", "date_to": "2026-03-16 23:59:59",
+            }
+        )  # fmt: skip
+        with freeze_time("2026-03-16"):
+            self.night()
+            self.assertFalse(self.case().notice_ids)
+        with freeze_time("2026-03-17"):
+            self.night(send=False)
+            self.assertEqual(self.case().notice_ids.state, "queued")
+        self.env["resource.calendar.leaves"].create(
+            {
+                "name": "Holiday", "calendar_id": calendar.id,
+                "date_from": "2026-03-18 00:00:00", "date_to": "2026-03-18 23:59:59",
+            }
+        )  # fmt: skip
+        with freeze_time("2026-03-18"):
+            self.send()
+            self.assertEqual(self.case().notice_ids.state, "queued")
+            self.case().notice_ids.with_user(self.collector).action_send()
+            self.assertEqual(self.case().notice_ids.state, "sent")
+
+    def test_the_day_is_that_of_the_company(self):
+        self.company.partner_id.tz = "America/New_York"
+        self.invoice("2026-03-04", 100.0)
+        with freeze_time("2026-03-07 04:30:00"):  # still the 6th in New York
+            self.night()
+            self.assertFalse(self.sent())
+        with freeze_time("2026-03-08 06:30:00"):  # the night in which the clock goes forward
+            self.night()
+        with freeze_time("2026-03-08 07:30:00"):
+            self.night()
+        self.assertEqual(self.sent(), ["Friendly"])
+
+
+@tagged("post_install", "-at_install")
+class TestDecisions(CollectionCommon):
+    """Review and approval."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.manager, cls.other_manager = (cls.new_staff("manager", login=f"col_m{n}") for n in (1, 2))
+
+    @freeze_time("2026-03-14")
+    def test_review_before_sending(self):
+        self.policy.review = True
+        self.invoice("2026-03-10", 100.0)
+        self.night()
+        notice = self.case().notice_ids
+        self.assertEqual(notice.state, "proposed")
+        notice.with_user(self.collector).action_send()
+        self.assertEqual(notice.state, "sent")
+
+    @freeze_time("2026-03-14")
+    def test_invariant_18_hard_steps_need_another_person(self):
+        self.step("Friendly").approval = True
+        self.invoice("2026-03-10", 100.0)
+        self.env["billing.case"]._refresh_customers(self.company, self.customer.ids)
+        self.case().with_user(self.manager).action_propose()
+        notice = self.case().notice_ids
+        self.assertEqual((notice.state, notice.needs_approval, notice.preparer_id), ("proposed", True, self.manager))
+        for user, error in ((self.collector, AccessError), (self.manager, UserError)):
+            with self.assertRaises(error):
+                notice.with_user(user).action_approve()
+            with self.assertRaises(UserError):
+                notice.with_user(user).action_send()
+        self.send()
+        self.assertEqual(notice.state, "proposed")
+        notice.with_user(self.other_manager).action_approve()
+        self.assertEqual((notice.state, notice.approver_id), ("sent", self.other_manager))
+
+    def test_leaving_a_step_out(self):
+        self.policy.review = True
+        self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-14"):
+            self.night()
+            notice = self.case().notice_ids
+            notice.with_user(self.collector).action_cancel()
+            self.assertIn(self.collector.name, notice.reason)
+            self.night()
+        self.assertEqual(self.case().notice_ids, notice)
+        with freeze_time("2026-03-20"):
+            self.night()
+        self.assertEqual((self.case().notice_ids - notice).step_id.name, "Call")
+
+    def test_switching_an_approval_off_is_logged(self):
+        before = self.policy.message_ids
+        self.step("Final").approval = True
+        self.step("Final").approval = False
+        self.assertEqual(len(self.policy.message_ids - before), 2)
+
+
+@tagged("post_install", "-at_install")
+class TestPolicy(CollectionCommon):
+    def test_the_most_specific_policy(self):
+        tag = self.env["res.partner.category"].create({"name": "VIP"})
+        segment = self.new_policy(category_ids=[Command.set(tag.ids)])
+        own = self.new_policy()
+        partners = self.customer | self.other_customer
+        get = self.env["billing.dunning.policy"]._get_for
+        self.assertEqual(set(get(partners, self.company).values()), {self.policy})
+        self.customer.category_id = tag
+        self.assertEqual(get(partners, self.company)[self.customer], segment)
+        self.customer.billing_dunning_policy_id = own
+        self.assertEqual(
+            get(partners, self.company), {self.customer: own, self.other_customer: self.policy}
+        )
+        own.active = False
+        self.assertEqual(get(partners, self.company)[self.customer], segment)
+
+    def test_the_policy_of_a_tier_goes_before_that_of_a_segment(self):
+        tag = self.env["res.partner.category"].create({"name": "VIP"})
+        self.new_policy(category_ids=[Command.set(tag.ids)])
+        tier = self.env["billing.tier"].create({"name": "Gold", "dunning_policy_id": self.new_policy().id})
+        self.customer.category_id = tag
+        self.customer.sudo()._set_billing_tier(self.company, tier, {self.customer.id: "Test"})
+        found = self.env["billing.dunning.policy"]._get_for(self.customer, self.company)
+        self.assertEqual(found[self.customer], tier.dunning_policy_id)
+
+    @freeze_time("2026-03-14")
+    def test_reminders_go_to_the_contacts_for_collection(self):
+        contact = self.env["res.partner"].create(
+            {
+                "name": "Books", "parent_id": self.customer.id, "email": "books@customer.example",
+                "billing_role_collection": True,
+            }
+        )  # fmt: skip
+        self.invoice("2026-03-10", 100.0)
+        self.night()
+        self.assertEqual(self.case().notice_ids.mail_message_id.partner_ids, contact)
+
+    def test_without_a_policy_customers_are_left_alone(self):
+        self.company.billing_dunning_policy_id = False
+        self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-14"):
+            self.night()
+        self.assertFalse(self.case())
+
+    @freeze_time("2026-03-14")
+    def test_collectors_share_the_work(self):
+        self.company.billing_collector_id = False
+        own = self.new_staff("collector", login="col_own")
+        self.customer.with_company(self.company).billing_collector_id = own
+        names = [f"Customer {n}" for n in range(4)]
+        partners = self.env["res.partner"].create([{"name": name} for name in names])
+        for partner in partners | self.customer:
+            self.invoice("2026-03-10", 10.0, partner=partner)
+        self.night(send=False)
+        self.assertEqual(self.case().collector_id, own)
+        cases = self.env["billing.case"].search([("company_id", "=", self.company.id)])
+        self.assertEqual(sorted(len(found) for found in cases.grouped("collector_id").values()), [2, 3])

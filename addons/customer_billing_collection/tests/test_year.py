@@ -1,0 +1,327 @@
+"""Days of collections, one by one, with random invoices, payments, credits, disputes and promises; nights are missed.
+
+What went out, and what did not, is then justified by a second reading of the rules that shares no code with the module:
+plain SQL over what account knows, and plain dates. ``BILLING_YEAR=1`` is the long form: 300 customers for a year.
+"""
+
+import os
+import random
+from collections import defaultdict
+from datetime import date, timedelta
+
+from freezegun import freeze_time
+
+from odoo import Command
+from odoo.tests import tagged
+
+from odoo.addons.customer_billing.tests.test_receivable import ReceivableCommon
+
+LONG = os.environ.get("BILLING_YEAR") == "1"
+CUSTOMERS, DAYS = (300, 365) if LONG else (40, 60)
+FIRST = date(2026, 1, 5)
+OPEN_ITEMS = """
+    SELECT line.id, line.partner_id, line.currency_id, COALESCE(line.date_maturity, line.date),
+           line.amount_residual_currency, line.amount_residual, EXISTS (
+               SELECT FROM billing_dispute dispute WHERE dispute.move_id = line.move_id AND dispute.state = 'open'
+           ), (SELECT MAX(promise.id) FROM billing_promise promise
+                 JOIN billing_promise_move_line_rel rel ON rel.promise_id = promise.id
+                WHERE rel.move_line_id = line.id AND promise.state = 'open' AND promise.date + promise.grace_days >= %s)
+      FROM account_move_line line JOIN account_account account ON account.id = line.account_id
+     WHERE account.account_type = 'asset_receivable' AND line.parent_state = 'posted' AND line.company_id = %s
+       AND line.date <= %s AND line.amount_residual_currency <> 0"""
+
+
+class Item:
+    def __init__(self, *row):
+        (self.id, self.partner, self.currency, self.due, self.amount, self.company_amount, self.disputed,
+         self.promise) = row  # fmt: skip
+
+    @property
+    def free(self):
+        return not self.disputed and not self.promise
+
+
+def step_day(days, due, weekdays):
+    """The day of a step by the words of the policy: so many days from the due date, on a working day."""
+    day = due + timedelta(days=days)
+    while weekdays and day.weekday() > 4:
+        day += timedelta(days=1 if days > 0 else -1)
+    return day
+
+
+@tagged("post_install", "-at_install")
+class TestYear(ReceivableCommon):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.manager = cls.new_staff("manager", "collector", login="year_manager")
+        cls.env.user.tz = "UTC"
+        cls.calendar = cls.env["resource.calendar"].create({"name": "Monday to Friday", "tz": "UTC"})
+        cls.policies = cls.env["billing.dunning.policy"].create(
+            [
+                {
+                    "name": name,
+                    "calendar_id": calendar,
+                    "minimum_amount": minimum,
+                    "step_ids": [
+                        Command.create({"name": "Before", "days": -3}),
+                        Command.create({"name": "Reminder", "days": 3}),
+                        Command.create({"name": "Call", "days": 9, "channel": "call", "minimum_amount": 60}),
+                        Command.create({"name": "Final", "days": 16, "approval": True}),
+                    ],
+                }
+                for name, calendar, minimum in (("Weekdays", cls.calendar.id, 0.0), ("All days", False, 20.0))
+            ]
+        )
+        cls.company.billing_dunning_policy_id = cls.policies[0]
+        cls.customers = cls.env["res.partner"].create(
+            [
+                {
+                    "name": f"Customer {number:03}",
+                    "email": number % 9 and f"{number}@year.example",
+                    "billing_dunning_policy_id": cls.policies[number % 2].id,
+                }
+                for number in range(CUSTOMERS)
+            ]
+        )
+        cls.term = cls.env["account.payment.term"].create(
+            {
+                "name": "Two instalments",
+                "line_ids": [
+                    Command.create({"value": "percent", "value_amount": 50, "nb_days": 5}),
+                    Command.create({"value": "percent", "value_amount": 50, "nb_days": 25}),
+                ],
+            }
+        )
+
+    # The world
+
+    def live(self, chance, day):
+        """What happens on a day; about one thing for each ten customers."""
+        actions = ["bill"] * 5 + ["pay"] * 5 + ["advance", "refund", "match", "dispute", "decide", "promise", "mail"]
+        for _number in range(max(1, CUSTOMERS // 10)):
+            partner = chance.choice(self.customers)
+            getattr(self, f"do_{chance.choice(actions)}")(chance, day, partner)
+
+    def open_lines(self, partner, sign=1):
+        return self.env["account.move.line"].search(
+            [("partner_id", "=", partner.id), ("account_id.account_type", "=", "asset_receivable"),
+             ("parent_state", "=", "posted"), ("company_id", "=", self.company.id),
+             ("amount_residual_currency", ">" if sign > 0 else "<", 0)], order="id",
+        )  # fmt: skip
+
+    def do_bill(self, chance, day, partner):
+        terms = chance.choice([{"due": day + timedelta(days=chance.choice([0, 7, 14]))},
+                               {"invoice_payment_term_id": self.term.id}])  # fmt: skip
+        if "due" not in terms:
+            terms["invoice_date_due"] = False
+        currency = chance.choice([self.usd] * 3 + [self.eur])
+        self.invoice(chance.choice([15, 50, 99.99, 400]), day, partner, currency, **terms)
+
+    def do_pay(self, chance, day, partner):
+        lines = self.open_lines(partner)
+        if not lines:
+            return
+        line = chance.choice(lines)
+        amount = chance.choice([line.amount_residual_currency] * 3 + [line.amount_residual_currency / 2])
+        payment = self.pay(line.currency_id.round(amount), day, partner, line.currency_id)
+        if chance.random() < 0.85:
+            (self.lines(payment) | line).reconcile()
+
+    def do_advance(self, chance, day, partner):
+        self.pay(chance.choice([10, 150]), day, partner, chance.choice([self.usd, self.eur]))
+
+    def do_refund(self, chance, day, partner):
+        lines = self.open_lines(partner)
+        if lines:
+            line = chance.choice(lines)
+            self.invoice(
+                line.currency_id.round(abs(line.amount_residual_currency) * chance.choice([0.3, 1, 1.5])),
+                day, partner, line.currency_id, "out_refund",
+            )  # fmt: skip
+
+    def do_match(self, _chance, _day, partner):
+        credits = self.open_lines(partner, -1)
+        currency = credits[:1].currency_id
+        debit = self.open_lines(partner).filtered(lambda line: line.currency_id == currency)[:1]
+        if debit:
+            (credits[:1] | debit).reconcile()
+
+    def do_dispute(self, chance, _day, partner):
+        moves = self.open_lines(partner).move_id.filtered(lambda move: move.move_type == "out_invoice")
+        if moves:
+            move = chance.choice(moves)
+            self.env["billing.dispute"].create({"name": "Why", "move_id": move.id, "amount": move.amount_total / 2})
+
+    def do_decide(self, _chance, _day, partner):
+        dispute = self.env["billing.dispute"].search([("partner_id", "=", partner.id), ("state", "=", "open")], limit=1)
+        if dispute:
+            dispute.resolution = "Explained"
+            dispute.action_reject()
+
+    def do_promise(self, chance, day, partner):
+        case = self.env["billing.case"].search(
+            [("partner_id", "=", partner.id), ("state", "not in", ("closed", "written_off"))], limit=1
+        )
+        lines = self.open_lines(partner).filtered(lambda line: line.currency_id == case.currency_id)
+        lines -= case.promise_ids.filtered(lambda promise: promise.state == "open").move_line_ids
+        if lines:
+            self.env["billing.promise"].create(
+                {
+                    "case_id": case.id,
+                    "amount": sum(lines.mapped("amount_residual_currency")),
+                    "date": day + timedelta(days=chance.choice([2, 6])),
+                    "move_line_ids": [Command.set(lines.ids)],
+                }
+            )
+
+    def do_mail(self, _chance, _day, partner):
+        partner.email = not partner.email and f"{partner.id}@year.example"
+
+    # The checks
+
+    def read_items(self, day):
+        """Open items by (partner, currency)."""
+        self.env.flush_all()
+        self.cr.execute(OPEN_ITEMS, [day, self.company.id, day])
+        found = defaultdict(list)
+        for row in self.cr.fetchall():
+            item = Item(*row)
+            found[item.partner, item.currency].append(item)
+        return found
+
+    def justify(self, notice, items, day):
+        """Why a notice of today was right, by what is open now: sending changes nothing of it."""
+        case, step = notice.case_id, notice.step_id
+        rows = {item.id: item for item in items[case.partner_id.id, case.currency_id.id]}
+        lines = {line.move_line_id.id: line.amount for line in notice.line_ids}
+        self.assertLessEqual(set(lines), set(rows), "something that is not open any more was demanded")
+        for line, amount in lines.items():
+            self.assertAlmostEqual(rows[line].amount, amount, 2)
+        listed = [rows[line] for line in lines]
+        self.assertAlmostEqual(notice.amount, sum(item.amount for item in listed), 2)
+        debts = [item for item in listed if item.amount > 0]
+        overdue = [item for item in rows.values() if item.amount > 0 and item.due < day and item.free]
+        credits = [item for item in rows.values() if item.amount < 0]
+        self.assertGreater(notice.amount, 0)
+        self.assertTrue(all(item.free for item in debts), "disputed or promised")
+        weekdays = case.policy_id == self.policies[0]
+        self.assertFalse(weekdays and day.weekday() > 4, "a day off")
+        in_company = sum(item.company_amount for item in listed)
+        self.assertGreaterEqual(in_company, max(step.minimum_amount, case.policy_id.minimum_amount) - 0.01)
+        if step.days > 0:
+            oldest = min(item.due for item in debts)
+            self.assertLess(oldest, day)
+            self.assertLessEqual(step_day(step.days, oldest, weekdays), day, "too early")
+            self.assertGreater(step.days, self.reached[case], "an earlier step, or the same one again")
+            self.assertEqual(set(lines), {item.id for item in overdue + credits}, "all that is due, and the credits")
+            self.reached[case] = step.days
+        else:
+            # overdue items take the credits first, what is left pays in advance
+            left = sum(item.amount for item in overdue + credits)
+            expected = {item.id for item in overdue + credits} if left < -0.001 else set()
+            debts = [item for item in debts if item.due >= day]
+            self.assertEqual(set(lines) - {item.id for item in debts}, expected)
+            for item in debts:
+                self.assertLessEqual(step_day(step.days, item.due, weekdays), day)
+                self.assertGreater(step.days, self.reminded.get((case, item.due), -999), "reminded twice")
+            for due in {item.due for item in debts}:
+                self.reminded[case, due] = step.days
+
+    def get_missing_step(self, case, rows, day):
+        """The step that a case should have got by the rules today, or None."""
+        weekdays = case.policy_id == self.policies[0]
+        due = [item for item in rows if item.amount > 0 and item.due < day and item.free]
+        if not due or (weekdays and day.weekday() > 4):
+            return None
+        demanded = [*due, *(item for item in rows if item.amount < 0)]
+        in_company = sum(item.company_amount for item in demanded)
+        if sum(item.amount for item in demanded) < 0.005 or in_company < case.policy_id.minimum_amount - 0.005:
+            return None
+        oldest = min(item.due for item in due)
+        steps = [
+            step
+            for step in case.policy_id.step_ids.sorted("days")
+            if step.days > max(self.reached[case], 0)
+            and in_company >= step.minimum_amount - 0.005
+            and step_day(step.days, oldest, weekdays) <= day
+        ]
+        return steps[-1] if steps else None
+
+    def check_nobody_is_left_out(self, items, day):
+        """After the night, whoever should have got a notice has it, or it waits for approval."""
+        cases = self.env["billing.case"].search([("state", "not in", ("closed", "written_off"))])
+        by_key = {(case.partner_id.id, case.currency_id.id): case for case in cases}
+        self.assertEqual(len(by_key), len(cases), "one case for each customer and currency")
+        for key, rows in items.items():
+            overdue = sum(item.amount for item in rows if item.amount < 0 or (item.due < day and item.free))
+            if key[0] not in self.customers.ids or overdue < 0.01 or not any(i.due < day and i.free for i in rows):
+                continue
+            self.assertIn(key, by_key, "something is overdue, and there is no case")
+            if step := self.get_missing_step(by_key[key], rows, day):
+                notice = by_key[key].notice_ids.filtered(
+                    lambda notice, step=step: notice.step_id == step and notice.state != "cancelled"
+                )
+                self.assertEqual((notice.state, notice.needs_approval), ("proposed", True), f"left out: {step.name}")
+        for case in cases:
+            key = (case.partner_id.id, case.currency_id.id)
+            self.assertGreater(sum(item.amount for item in items[key]), 0, "a case of one who owes nothing")
+
+    def check_messages(self, notices):
+        """One message for each notice by mail, none without."""
+        mailed = notices.filtered(lambda notice: notice.channel == "email")
+        self.assertTrue(all(notice.mail_message_id for notice in mailed))
+        self.assertEqual(len(mailed.mail_message_id), len(mailed))
+        for notice in notices - mailed:
+            self.assertFalse(notice.mail_message_id)
+        messages = self.env["mail.message"].search_count(
+            [("model", "=", "billing.case"), ("message_type", "=", "comment"), ("partner_ids", "!=", False)]
+        )
+        self.assertEqual(messages, len(mailed), "no message without a notice")
+
+    # The days
+
+    def work(self, chance, day):
+        """The night and the sending after it; sometimes a manager approves."""
+        root = self.env.ref("base.user_root")
+        with self.in_job():
+            self.env["billing.case"].with_user(root)._cron_nightly()
+            self.was_disturbed = chance.random() < 0.3
+            if self.was_disturbed:  # something happens between the proposal and the sending
+                self.live(chance, day)
+            self.env["billing.dunning.notice"].with_user(root)._cron_send()
+        if chance.random() < 0.3:
+            waiting = self.env["billing.dunning.notice"].search([("needs_approval", "=", True)])
+            waiting.with_user(self.manager).action_approve()
+            with self.in_job():
+                self.env["billing.dunning.notice"].with_user(root)._cron_send()
+
+    def test_invariant_14_every_notice_is_justified_and_nobody_is_left_out(self):
+        chance = random.Random(int(os.environ.get("BILLING_SEED", "1")))
+        self.reached, self.reminded = defaultdict(int), {}
+        seen, nights = self.env["billing.dunning.notice"], 0
+        for number in range(DAYS):
+            day = FIRST + timedelta(days=number)
+            if number % 5 == 4:  # as the database server does by itself where transactions end
+                self.cr.execute("ANALYZE account_move, account_move_line, account_partial_reconcile, account_payment")
+            with freeze_time(f"{day} 06:00:00"):
+                self.live(chance, day)
+                if chance.random() < 0.2:
+                    continue  # the job did not run
+                nights += 1
+                self.work(chance, day)
+                items = self.read_items(day)
+                sent = self.env["billing.dunning.notice"].search([("state", "=", "sent")]) - seen
+                for notice in sent.sorted(lambda notice: notice.step_id.days):
+                    with self.subTest(day=str(day), notice=notice.display_name):
+                        self.justify(notice, items, day)
+                seen |= sent
+                if not self.was_disturbed:
+                    self.check_nobody_is_left_out(items, day)
+        self.check_messages(seen)
+        self.assertFalse(self.env["billing.dunning.notice"].search([("state", "in", ("failed", "queued"))]))
+        counts = seen.grouped(lambda notice: notice.step_id.name)
+        self.assertEqual(set(counts), {"Before", "Reminder", "Call", "Final"}, "the days show little")
+        self.assertGreater(len(seen), CUSTOMERS // 2)
+        skipped = self.env["billing.dunning.notice"].search([("state", "=", "skipped")])
+        self.assertTrue(all(skipped.mapped("reason")), "who is left out has a reason")

@@ -1,0 +1,15 @@
+from . import (
+    base_partner_merge,
+    billing_case_call,
+    billing_case_handover,
+    billing_collection_figure,
+    billing_collection_move,
+    billing_collection_payment,
+    billing_collection_report,
+    billing_health,
+    billing_instalment_confirmation,
+    billing_instalment_schedule,
+    billing_interest_preview,
+    billing_interest_waiver,
+    billing_writeoff_wizard,
+)
