@@ -1,0 +1,1 @@
+from . import billing_case, billing_dispute, billing_statement
