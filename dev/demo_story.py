@@ -39,7 +39,7 @@ LOGINS = (
     ("Administrator", "admin", "Billing › Contracts: make one, then “Bill Now”; Settings › Billing."),
     ("Billing officer", "officer", "Billing Runs: the proposed run lists what is due and why; make its draft bills."),
     ("Billing manager", "manager", "Billing Runs: one run has a bill above the limit; approve it, then post and send."),
-    ("Collector", "collector", "Disputes: three are open; look at the customer's overdue bills behind them."),
+    ("Collector", "collector", "Collections › My Worklist: press “Call Next”. Three disputes are open behind the bills."),
     ("Auditor", "auditor", "Charges: every amount, its period and “Why this amount”; nothing can be changed."),
     ("Sales", "sales", "Contracts: those of the own customers only."),
     ("Portal customer", "portal", "My account › Contracts and Invoices: open a bill, see how it was computed."),
@@ -169,6 +169,8 @@ class Story:
             self.make_statements()
         if "billing.payment.mandate" in self.env:
             self.make_payments()
+        if "billing.case" in self.env:
+            self.make_collections()
         return self.sum_up()
 
     def ref(self, name):
@@ -887,6 +889,39 @@ class Story:
             attempt._call_provider()
             attempt._settle()
 
+    # Collections
+
+    def make_collections(self):
+        """The cases of this morning: some reminders went out, others wait; one customer has promised, one pays in
+        parts, one case was handed over."""
+        cases, collector = self.env["billing.case"].sudo(), self.users["collector"]
+        self.company.billing_dunning_policy_id = self.env.ref(
+            "customer_billing_collection.billing_dunning_policy_standard"
+        )
+        self.company.billing_collector_id = collector
+        items = cases._refresh_customers(self.company, cases._get_customers(self.company, self.today))
+        notices = cases.browse([case.id for case in items])._propose(items, any_day=True)
+        reminders = notices.filtered(lambda n: n.channel in ("email", "call") and n.state == "proposed")
+        chosen = reminders[: len(reminders) * 2 // 3].with_user(collector)
+        for number in range(0, len(chosen), 10):
+            chosen[number : number + 10].action_send()
+        worked = self.env["billing.case"].search([("state", "=", "open")], order="priority desc").with_user(collector)
+        self.env["billing.case.call"].with_user(collector).create(
+            {
+                "case_id": worked[0].id,
+                "outcome": "promised",
+                "promise_date": self.today + 6 * DAY,
+                "note": "The bookkeeper was on leave; pays on her first day.",
+            }
+        ).action_done()
+        agreement = self.env["billing.instalment"].with_user(collector).create({"case_id": worked[1].id})
+        agreement.action_make_schedule(3, str(self.today + 7 * DAY))
+        agreement.action_offer()
+        agreement.action_confirm("Ann Lee", "By phone")
+        self.env["billing.case.call"].with_user(collector).create(
+            {"case_id": worked[2].id, "outcome": "no_answer", "note": "Nobody before noon."}
+        ).action_done()
+
     # What the story says about itself
 
     def sum_up(self):
@@ -911,6 +946,7 @@ class Story:
                 "bills overdue": len(overdue),
                 "disputes": self.env["billing.dispute"].search_count([]),
                 **self.count_statements(),
+                **self.count_cases(),
             },
             "ledger": {"bills": bills, "receivable_debit": debit},
         }
@@ -920,6 +956,12 @@ class Story:
             return {}
         groups = self.env["billing.statement"]._read_group([], ["state"], ["__count"])
         return {f"statements {state}": count for state, count in groups}
+
+    def count_cases(self):
+        if "billing.case" not in self.env:
+            return {}
+        groups = self.env["billing.case"]._read_group([], ["state"], ["__count"])
+        return {f"cases {state}": count for state, count in groups}
 
     def check_ledger(self):
         """Σ bills = Σ receivable debit, the latter as the general ledger has it."""

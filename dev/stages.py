@@ -158,6 +158,7 @@ def deploy(options):
 
 # What the benchmarks compare with: the OCA's modules, each with the packages that it needs.
 OCA_PACKAGES = {
+    "account_credit_control": ["odoo-addon-account-credit-control==19.0.1.0.0.13"],
     "contract": ["odoo-addon-contract==19.0.1.2.1.2"],
     "partner_statement": [
         "odoo-addon-partner-statement==19.0.1.1.0.16",
@@ -180,6 +181,7 @@ def bench(options):
             ("statement.py", conf, _bench_oca("partner_statement")),
             ("matching.py",),
             ("receivable.py", conf),
+            ("collection.py", conf, _bench_oca("account_credit_control")),
         ):
             if code := run([sys.executable, CHECKOUT / "bench" / program, *args], env=odoo_environment()):
                 return code

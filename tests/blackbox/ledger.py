@@ -78,7 +78,7 @@ def expected(cr, contracts, until):
     )
     pauses = defaultdict(list)
     for pause in rows(cr, "SELECT * FROM billing_contract_pause WHERE contract_id = ANY(%s)", contracts):
-        pauses[pause["contract_id"]].append((pause["date_from"], pause["date_to"]))
+        pauses[pause["contract_id"]].append((pause["date_uncharged"], pause["date_to"]))
     usage = defaultdict(Decimal)
     for record in rows(
         cr,

@@ -1,4 +1,4 @@
-"""Make the kernels importable as ``billing_tools`` and ``statement_tools``, without Odoo and without the add-ons."""
+"""Make the kernels importable as ``billing_tools`` and so on, without Odoo and without the add-ons."""
 
 import importlib.util
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import settings
 
 ADDONS = Path(__file__).parents[2] / "addons"
-PACKAGES = {"billing_tools": "customer_billing", "statement_tools": "customer_billing_statement"}
+PACKAGES = {"billing_tools": "customer_billing", "statement_tools": "customer_billing_statement",
+            "collection_tools": "customer_billing_collection"}
 
 for _name, _module in PACKAGES.items():
     _folder = ADDONS / _module / "tools"
