@@ -39,7 +39,7 @@ LOGINS = (
     ("Administrator", "admin", "Billing › Contracts: make one, then “Bill Now”; Settings › Billing."),
     ("Billing officer", "officer", "Billing Runs: the proposed run lists what is due and why; make its draft bills."),
     ("Billing manager", "manager", "Billing Runs: one run has a bill above the limit; approve it, then post and send."),
-    ("Collector", "collector", "Collections › My Worklist: press “Call Next”. Three disputes are open behind the bills."),
+    ("Collector", "collector", "Collections › My Worklist: “Call Next”. Three disputes are open behind the bills."),
     ("Auditor", "auditor", "Charges: every amount, its period and “Why this amount”; nothing can be changed."),
     ("Sales", "sales", "Contracts: those of the own customers only."),
     ("Portal customer", "portal", "My account › Contracts and Invoices: open a bill, see how it was computed."),
