@@ -881,7 +881,9 @@ class Story:
         expiry = self.today + relativedelta(months=20, day=31)
         self.env["billing.payment.mandate"].with_user(user)._grant(token, text, None, expiry, "203.0.113.24")
         bills = self.get_bills().filtered(
-            lambda bill: bill.commercial_partner_id == customer and bill.amount_residual and bill not in self.disputed
+            lambda bill: bill.commercial_partner_id == customer
+            and bill.amount_residual
+            and not bill.billing_dispute_ids.filtered(lambda dispute: dispute.state == "open")
         )
         if bill := bills.sorted("invoice_date")[-1:]:
             bill.action_billing_charge()
