@@ -186,6 +186,7 @@ class BillingDunningNotice(models.Model):
                 "notice_id": notice,
                 "move_line_id": row["move_line_id"],
                 "move_id": row["move_id"],
+                "number": row["number"],
                 "date_maturity": fields.Date.to_string(row["date_maturity"]),
                 "amount": row["residual"] - row["transit"],
                 "days_overdue": row["days_overdue"],
@@ -196,11 +197,12 @@ class BillingDunningNotice(models.Model):
         self.env.execute_query(
             SQL(
                 """INSERT INTO billing_dunning_notice_line (notice_id, company_id, currency_id, move_line_id, move_id,
-                          date_maturity, amount, days_overdue, create_uid, create_date, write_uid, write_date)
+                          number, date_maturity, amount, days_overdue, create_uid, create_date, write_uid, write_date)
                    SELECT notice.id, notice.company_id, notice.currency_id, new.move_line_id, new.move_id,
-                          new.date_maturity, new.amount, new.days_overdue, %(uid)s, %(now)s, %(uid)s, %(now)s
+                          new.number, new.date_maturity, new.amount, new.days_overdue, %(uid)s, %(now)s, %(uid)s,
+                          %(now)s
                      FROM jsonb_to_recordset(%(values)s::jsonb) AS new (notice_id int, move_line_id int, move_id int,
-                          date_maturity date, amount numeric, days_overdue int)
+                          number varchar, date_maturity date, amount numeric, days_overdue int)
                      JOIN billing_dunning_notice notice ON notice.id = new.notice_id
                    RETURNING id""",
                 values=json.dumps(values),

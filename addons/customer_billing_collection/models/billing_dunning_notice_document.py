@@ -27,7 +27,7 @@ class BillingDunningNotice(models.Model):
         """What the list of items shows: dicts of ``number, date, due, days_overdue, amount`` (text), ``is_credit``."""
         return [
             {
-                "number": line.move_id.name or "",
+                "number": line.number or line.move_id.name or "",
                 "ref": line.move_id.ref or "",
                 "date": format_date(self.env, line.move_id.invoice_date or line.move_id.date),
                 "due": format_date(self.env, line.date_maturity) if line.amount > 0 else "",

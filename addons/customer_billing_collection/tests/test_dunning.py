@@ -335,6 +335,21 @@ class TestSending(CollectionCommon):
         self.assertEqual(self.sent(), ["Friendly"])
 
 
+    @freeze_time("2026-03-14")
+    def test_a_bill_that_was_reminded_of_can_be_corrected(self):
+        bill = self.invoice("2026-03-10", 100.0)
+        self.night()
+        line = self.case().notice_ids.line_ids
+        bill.button_draft()
+        bill.invoice_line_ids.price_unit = 80.0
+        bill.invoice_date_due = "2026-04-30"
+        bill.action_post()
+        self.env.invalidate_all()
+        self.assertEqual((line.number, line.amount), (bill.name, 100.0))
+        self.night()
+        self.assertEqual(self.case().state, "closed")
+
+
 @tagged("post_install", "-at_install")
 class TestDecisions(CollectionCommon):
     """Review and approval."""
