@@ -53,8 +53,10 @@ class BillingInterest(models.Model):
         :raises LockError: when somebody else works on one of ``cases``
         """
         self.check_access("write")
-        if cases is None:
-            cases = self._get_due_cases(company, date)
+        is_all = cases is None
+        cases = self._get_due_cases(company, date) if is_all else cases
+        cases.check_access("read")
+        if is_all:
             cases = cases.try_lock_for_update(allow_referencing=True)  # the others are at work, and stay due
         else:
             cases.lock_for_update(allow_referencing=True)

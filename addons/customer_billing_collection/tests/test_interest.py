@@ -660,6 +660,11 @@ class TestWaiver(InterestCommon):
                     with self.assertRaises(AccessError):
                         call(self.february.with_user(user))
         self.assertEqual(self.interest.with_user(self.officer).accrue("2026-04-30"), 1)
+        other = self.setup_other_company()["company"]
+        case = self.new_case(company_id=other.id, currency_id=other.currency_id.id)
+        for cases in (None, case.with_user(self.officer)):
+            with self.assertRaises(AccessError):
+                self.interest.with_user(self.officer)._accrue(other, fields.Date.to_date("2026-04-30"), cases)
 
     def test_invariant_17_nothing_is_written_directly(self):
         for values in ({"amount": 0.0}, {"state": "waived"}, {"date_to": "2026-04-30"}, {"waive_approver_id": 1}):
