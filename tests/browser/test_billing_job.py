@@ -149,6 +149,16 @@ def test_staff_send_a_statement_and_the_customer_confirms_it(open_page, company)
         "customer_billing_statement.billing_statement_run_action",
         "customer_billing_statement.billing_statement_line_action",
         "customer_billing_statement.billing_statement_match_action",
+        "customer_billing_collection.billing_case_action",
+        "customer_billing_collection.billing_dunning_notice_action",
+        "customer_billing_collection.billing_dunning_policy_action",
+        "customer_billing_collection.billing_promise_action",
+        "customer_billing_collection.billing_instalment_action",
+        "customer_billing_collection.billing_interest_action",
+        "customer_billing_collection.billing_writeoff_action",
+        "customer_billing_collection.billing_collection_payment_action",
+        "customer_billing_collection.billing_collection_figure_action",
+        "customer_billing_collection.billing_collection_move_action",
     ],
 )
 def test_every_view_of_the_menus_opens(open_page, action):

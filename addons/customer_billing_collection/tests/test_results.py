@@ -50,6 +50,7 @@ class ResultsCommon(ReceivableCommon):
             {
                 "case_id": case.id,
                 "step_id": step.id,
+                "channel": step.channel,
                 "date": sent[:10],
                 "state": "sent",
                 "date_sent": sent,
@@ -75,7 +76,7 @@ class TestResults(ResultsCommon):
         case = self.new_case("2026-01-02", collector_id=bob.id)
         self.notice(case, self.reminder, "2026-01-10 09:00:00", old, collector_id=ann.id)
         self.notice(case, self.call, "2026-01-20 09:00:00", old | new, collector_id=ann.id)
-        self.notice(case, self.call, "2026-01-12 09:00:00", old, state="skipped")
+        self.notice(case, self.call, "2026-01-12 09:00:00", old, state="skipped", date_due="2026-01-01")
         for invoice, amount, day in (
             (old, 10, "2026-01-05"), (old, 20, "2026-01-10"), (old, 30, "2026-01-19"), (old, 5, "2026-01-20"),
             (new, 7, "2026-02-01"),
@@ -147,19 +148,28 @@ class TestResults(ResultsCommon):
         # 150 of February are all of its 28 days, the other 100 are 100 of the 400 of January
         self.assertAlmostEqual(february.dso_count_back, 28 + 100 / 400 * 31, 1)
         self.assertAlmostEqual(february.effectiveness, (400 + 150 - 250) / (400 + 150 - 200), 4)
-        self.assertAlmostEqual(january.effectiveness, 1.0, 4)
+        self.assertFalse(january.effectiveness, "nothing was due: there is no index")
+        means = self.env["billing.collection.figure"]._read_group(
+            [("report_id", "=", january.report_id.id)], [], ["dso_simple:avg", "promise_rate:avg", "effectiveness:avg"]
+        )
+        self.assertAlmostEqual(means[0][0], (31 + 250 / 150 * 28) / 2, 1, "March had no sales: it does not count")
+        self.assertFalse(means[0][1])
+        self.assertAlmostEqual(means[0][2], (february.effectiveness + march.effectiveness) / 2, 3)
         _report, quarter = self.report("figures", interval="3")
         self.assertEqual((len(quarter), quarter.sales, quarter.closing), (1, 550, 250))
 
     def test_promises_are_counted_when_they_are_decided(self):
         case = self.new_case("2026-01-02")
-        for state, decided in (
-            ("kept", "2026-01-31"), ("kept", "2026-02-01"), ("partly", "2026-02-10"), ("broken", "2026-02-28"),
-            ("cancelled", "2026-02-11"), ("open", False),
-        ):  # fmt: skip
-            self.env["billing.promise"].sudo().create(
-                {"case_id": case.id, "amount": 10, "date": "2026-02-01", "state": state, "date_decided": decided}
-            )
+        self.env["billing.promise"].sudo().create(
+            [
+                {"case_id": case.id, "amount": 10, "date_given": "2026-01-02", "date": "2026-02-01", "state": state,
+                 "date_decided": decided}
+                for state, decided in (
+                    ("kept", "2026-01-31"), ("kept", "2026-02-01"), ("partly", "2026-02-10"), ("broken", "2026-02-28"),
+                    ("cancelled", "2026-02-11"), ("open", False),
+                )
+            ]
+        )  # fmt: skip
         _report, (january, february, march) = self.report("figures")
         self.assertEqual([line.promise_count for line in (january, february, march)], [1, 3, 0])
         self.assertAlmostEqual(february.promise_rate, 1 / 3, 4)

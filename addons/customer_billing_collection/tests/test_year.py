@@ -17,7 +17,7 @@ from odoo.tests import tagged
 from odoo.addons.customer_billing.tests.test_receivable import ReceivableCommon
 
 LONG = os.environ.get("BILLING_YEAR") == "1"
-CUSTOMERS, DAYS = (300, 365) if LONG else (40, 60)
+CUSTOMERS, DAYS = (300, 365) if LONG else (30, 60)
 FIRST = date(2026, 1, 5)
 OPEN_ITEMS = """
     SELECT line.id, line.partner_id, line.currency_id, COALESCE(line.date_maturity, line.date),

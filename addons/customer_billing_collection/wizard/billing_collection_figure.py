@@ -34,7 +34,7 @@ class BillingCollectionFigure(models.TransientModel):
     )  # fmt: skip
     dso_simple = fields.Float(
         string="DSO, Simple", readonly=True, aggregator="avg", digits=(16, 1),
-        help="Days sales outstanding: owed at the end ÷ sales of the period × its days; 0 without sales.",
+        help="Days sales outstanding: owed at the end ÷ sales of the period × its days; none without sales.",
     )  # fmt: skip
     dso_count_back = fields.Float(
         string="DSO, Count-Back", readonly=True, aggregator="avg", digits=(16, 1),

@@ -234,6 +234,19 @@ class BillingCollectionReport(models.TransientModel):
                 for row in rows
             ]
         )
+        self.env.flush_all()
+        # what nothing can be said about must not count in a mean
+        self.env.execute_query(
+            SQL(
+                """UPDATE billing_collection_figure
+                      SET dso_simple = CASE WHEN sales > 0 THEN dso_simple END,
+                          effectiveness = CASE WHEN effectiveness >= 0 THEN effectiveness END,
+                          promise_rate = CASE WHEN promise_count > 0 THEN promise_rate END
+                    WHERE report_id = %s RETURNING id""",
+                self.id,
+            )
+        )
+        self.env.invalidate_all(flush=False)
 
     @api.model
     def _get_figures(self, period, opening, closing, sales):
@@ -253,7 +266,7 @@ class BillingCollectionReport(models.TransientModel):
             "overdue": closing["overdue"],
             "dso_simple": float(simple or 0),
             "dso_count_back": float(count_back_dso(balance, months)),
-            "effectiveness": float(index) if index is not None else 1.0,
+            "effectiveness": float(index) if index is not None else -1.0,  # see above
         }
 
     @api.model
