@@ -759,6 +759,7 @@ class Story:
         users = {user.login: user for user in self.env["res.users"].search([("login", "in", ("portal", "kehu"))])}
         self.ask_for_change(users["portal"], "quantity", "Two tenants have moved out.")
         self.ask_for_change(users["kehu"], "pause", "办公室装修，预计两个月。")
+        self.confirm_profiles(users["portal"].commercial_partner_id)
         bill = self.get_bills().filtered(
             lambda bill: bill.commercial_partner_id == users["portal"].commercial_partner_id and bill.amount_residual
         ).sorted("id")[-1:]
@@ -785,6 +786,15 @@ class Story:
             dispute.with_user(author).sudo().message_post(
                 body=text, message_type="comment", subtype_xmlid="mail.mt_comment"
             )
+
+    def confirm_profiles(self, customer):
+        """One customer is asked whether its data is right; another has moved, and has a new bank account to approve."""
+        confirmations = self.env["billing.profile.confirmation"]
+        confirmations._ask(customer, self.company)
+        moved = self.ref("partner_oakridge")
+        confirmations._ask(moved, self.company).sudo()._answer(
+            {"street": "1180 Harbor Avenue", "bank": "4400 7731 0926"}, "Laura Kim", "portal", "203.0.113.71"
+        )
 
     def ask_for_change(self, user, kind, note):
         """A request in the portal, in the first contract of the user's company where it is possible."""
