@@ -328,6 +328,12 @@ def describe_data(found, count, oca):
     growth = [found[MANY]["portions"][i] / MANY / (found[few]["portions"][i] / few) for i in range(2)]
     title = f"activity, time per customer at {MANY:,} ÷ at {few:,}"
     yield page.goal(title, *(f"{figure:.2f}" for figure in growth), "≤ 1.2 (linear)", growth[1] <= 1.2)
+    if oca:
+        # When the goal was set, two queries took 0.74 s beside 1.31 s of the OCA's outstanding statement: 1.5 times
+        # the queries are 0.85 times that.
+        ratios = [one / other for one, other in zip(reads["activity"], oca["outstanding"], strict=True)]
+        title = f"activity ÷ OCA outstanding, {count:,} customers"
+        yield page.goal(title, *(f"{ratio:.2f}" for ratio in ratios), "≤ 0.85", ratios[1] <= 0.85)
     for kind, size, name in (("outstanding", count, "open_item"), ("activity", OCA_ACTIVITY, "activity")):
         if oca:
             both = list(zip(oca[kind], found[size][name], strict=True))
