@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import Command, api, fields, models
 
 from ..tools.retry import HARD, decline_kind
 
@@ -60,6 +60,9 @@ class PaymentTransaction(models.Model):
         commit(remaining=len(transactions))
         for tx in transactions:
             tx.billing_receipt_due = False
-            template.send_mail(tx.payment_id.id)
+            recipients = tx.payment_id.partner_id._get_billing_recipients("billing")
+            template.send_mail(
+                tx.payment_id.id, email_values={"recipient_ids": [Command.set(recipients.ids)], "email_to": False}
+            )
             if not commit(1):
                 return

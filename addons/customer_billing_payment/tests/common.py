@@ -47,6 +47,18 @@ class PaymentBillingCommon(AccountPaymentCommon, BillingCommon):
         )
 
     @classmethod
+    def new_billing_contact(cls, customer):
+        """A contact of a customer that gets its bills."""
+        return cls.env["res.partner"].create(
+            {
+                "name": "Desk",
+                "parent_id": customer.id,
+                "email": "desk@customer.example",
+                "billing_role_billing": True,
+            }
+        )
+
+    @classmethod
     def open_bill(cls, amount=100.0, days=0, partner=None, currency=None, post=True, **values):
         """A posted invoice without tax that is due ``days`` from today."""
         today = cls.company._get_billing_today()

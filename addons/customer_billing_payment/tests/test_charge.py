@@ -139,6 +139,7 @@ class TestCharge(PaymentBillingCommon):
         self.assertEqual(self.move.amount_residual, 0)
 
     def test_a_hard_decline_stops_and_is_told(self):
+        desk = self.new_billing_contact(self.customer)
         self.answers = {1: decline("Your card was reported stolen.")}
         handed = []
         self.patch(
@@ -151,7 +152,7 @@ class TestCharge(PaymentBillingCommon):
         self.assertEqual(handed, [self.move.ids])
         self.assertEqual(attempt.activity_ids.summary, "Automatic payment failed")
         mail = self.env["mail.mail"].search([("model", "=", attempt._name), ("res_id", "=", attempt.id)])
-        [mail] = mail.filtered(lambda mail: mail.recipient_ids == self.customer)
+        [mail] = mail.filtered(lambda mail: mail.recipient_ids == desk)
         self.assertIn("will not try again", mail.body_html)
         self.charge()
         self.assertEqual(len(self.requests), 1)

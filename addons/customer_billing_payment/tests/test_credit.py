@@ -9,6 +9,11 @@ from .common import PaymentBillingCommon
 
 @tagged("post_install", "-at_install")
 class TestCredit(PaymentBillingCommon):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.desk = cls.new_billing_contact(cls.customer)
+
     def run_job(self):
         with self.in_job() as commits:
             self.env["res.partner"].with_user(self.env.ref("base.user_root"))._cron_billing_credits()
@@ -17,7 +22,7 @@ class TestCredit(PaymentBillingCommon):
     def low_mails(self):
         return self.env["mail.mail"].search(
             [("model", "=", "res.partner"), ("res_id", "=", self.customer.id)]
-        ).filtered(lambda mail: mail.recipient_ids == self.customer)
+        ).filtered(lambda mail: mail.recipient_ids == self.desk)
 
     # Credits by rule
 

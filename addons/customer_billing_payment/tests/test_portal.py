@@ -83,11 +83,13 @@ class TestPay(PortalCommon):
         self.assertEqual(len(tx.payment_id), 1)
         for move in self.bills:
             self.assertIn(move.name, receipt.text)
+        desk = self.new_billing_contact(self.customer)
         with self.in_job():
             self.env["payment.transaction"].sudo()._cron_billing_receipts()
             self.env["payment.transaction"].sudo()._cron_billing_receipts()
         mail = self.env["mail.mail"].search([("model", "=", "account.payment"), ("res_id", "=", tx.payment_id.id)])
         self.assertEqual((len(mail), len(mail.attachment_ids)), (1, 1))
+        self.assertEqual((mail.recipient_ids, mail.email_to), (desk, False))
 
     def test_pay_one_of_them(self):
         values, route = self.context_of(self.get(f"/my/billing/pay/checkout?bill={self.newer.id}"))
