@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.fields import Domain
 
 CHUNK = 50
+FAILED = ("declined", "unknown")  # charges that brought no money
 STAFF_GROUPS = ",".join(
     f"customer_billing.group_billing_{role}" for role in ("sales", "collector", "auditor", "officer")
 )
@@ -36,6 +37,15 @@ class ResPartner(models.Model):
         "is above it again.",
     )
     billing_prepaid_alert_date = fields.Date(string="Told About Low Balance On", company_dependent=True)
+    billing_last_mandate_ids = fields.Many2many(
+        "billing.payment.mandate",
+        string="Active Payment Mandates",
+        compute="_compute_billing_overview",
+        groups=STAFF_GROUPS,
+    )
+    billing_failed_attempt_ids = fields.Many2many(
+        "billing.payment.attempt", string="Failed Charges", compute="_compute_billing_overview", groups=STAFF_GROUPS
+    )
 
     @api.depends_context("company")
     def _compute_billing_mandate_count(self):
@@ -59,6 +69,18 @@ class ResPartner(models.Model):
         for partner in self:
             credits = sums.get(partner.commercial_partner_id.id, {}).values()
             partner.billing_credit_amount = sum(company_amount for _amount, company_amount in credits)
+
+    def _get_billing_overview(self, company):
+        about = self._get_billing_domain(company, "partner_id")
+        return {
+            **super()._get_billing_overview(company),
+            "billing_last_mandate_ids": self._search_last(
+                "billing.payment.mandate", [*about, ("state", "=", "active")], "id desc"
+            ),
+            "billing_failed_attempt_ids": self._search_last(
+                "billing.payment.attempt", [*about, ("state", "in", FAILED)], "id desc"
+            ),
+        }
 
     # Credits
 
@@ -225,6 +247,14 @@ class ResPartner(models.Model):
         action["domain"] = [("partner_id", "in", self.commercial_partner_id.ids)]
         action["context"] = {}
         return action
+
+    def action_view_billing_failed_attempts(self):
+        """Open the charges of this customer that were declined or whose outcome is unknown."""
+        self.ensure_one()
+        return self._get_billing_action(
+            "customer_billing_payment.billing_payment_attempt_action",
+            [("partner_id", "=", self.commercial_partner_id.id), ("state", "in", FAILED)],
+        )
 
     def action_refund_billing_credit(self):
         """Open the dialog that pays credit back to this customer."""

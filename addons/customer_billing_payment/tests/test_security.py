@@ -142,7 +142,7 @@ class TestAccess(PaymentBillingCommon):
                     found.add(name)
         shown = {
             "action_view_transaction", "action_view_billing_attempts", "action_view_billing_mandates",
-            "action_refund_billing_credit",
+            "action_view_billing_failed_attempts", "action_refund_billing_credit",
         }  # fmt: skip
         self.assertEqual(
             found - shown, {"action_revoke", "action_set_paid", "action_set_not_paid", "action_billing_charge"}
