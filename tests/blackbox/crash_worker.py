@@ -2,13 +2,16 @@
 
 STEP ``make`` creates equal contracts under each of the given names, ``work`` goes on with the run of one name and
 prints each phase as it enters it, ``check`` prints what the database holds for one name as JSON. The same for
-statements of account: ``make_statements``, ``work_statements``, ``check_statements``.
+statements of account: ``make_statements``, ``work_statements``, ``check_statements``; and for bills that are charged
+automatically: ``make_charges``, ``work_charges``, ``check_charges``.
 """
 
 import datetime
 import io
 import json
 import sys
+import time
+from pathlib import Path
 from unittest.mock import patch
 
 from odoo import SUPERUSER_ID, Command, api
@@ -251,6 +254,113 @@ def _print_rows(env, queries, name):
     print(json.dumps(found), flush=True)
 
 
+def make_charges(env, names, count, **_options):
+    """COUNT customers under each name with a due bill, a saved method that the provider accepts, and their consent.
+
+    The server's own job is switched off: the workers are the jobs."""
+    env.ref("customer_billing_payment.ir_cron_charge").active = False
+    day = datetime.date.today() - datetime.timedelta(days=3)
+    plan = env["billing.plan"].create({"name": "CHARGE", "invoice_policy": "charge"})
+    product = env["product.product"].create({"name": "CHARGE", "type": "service", "list_price": 10.0})
+    partners = env["res.partner"].create(
+        [{"name": f"{name}/{number:05}"} for name in names for number in range(count)]
+    )
+    provider = env["payment.provider"].search([("code", "=", "demo"), ("company_id", "=", env.company.id)], limit=1)
+    tokens = env["payment.token"].create(
+        [
+            {
+                "provider_id": provider.id,
+                "payment_method_id": env.ref("payment_demo.payment_method_demo").id,
+                "payment_details": "4242",
+                "partner_id": partner.id,
+                "provider_ref": partner.name,
+                "demo_simulated_state": "done",
+            }
+            for partner in partners
+        ]
+    )
+    env["billing.payment.mandate"].create(
+        [
+            {
+                "partner_id": token.partner_id.id,
+                "company_id": env.company.id,
+                "token_id": token.id,
+                "consent_text": "I agree",
+                "consent_date": f"{day}",
+                "consent_user_id": env.uid,
+            }
+            for token in tokens
+        ]
+    )
+    contracts = env["billing.contract"].create(
+        [
+            {"partner_id": partner.id, "plan_id": plan.id, "date_start": day}
+            | {"line_ids": [Command.create({"product_id": product.id, "price_unit": 10.0 + number})]}
+            for number, partner in enumerate(partners)
+        ]
+    )
+    contracts.action_activate()
+    values = {"date": day, "invoice_date": day, "contract_ids": [Command.set(contracts.ids)]}
+    run = env["billing.run"].create({**values, "state": "proposed", "job": "propose"})
+    manager = env.ref("customer_billing.group_billing_manager")
+    approver = env["res.users"].create(
+        {"name": "CHARGE", "login": f"charge-{names[0]}", "group_ids": [Command.link(manager.id)]}
+    )
+    run._work()
+    run.job = "generate"
+    run._work()
+    run.with_user(approver).action_approve()
+    run.job = "post"
+    run._work()
+    run.move_ids.invoice_date_due = day
+    env.cr.commit()
+
+
+def work_charges(env, name, calls, pause=0.0, hang=0, start=None, **_options):
+    """The job that charges, once. The provider notes the reference of each call in the file CALLS and takes PAUSE
+    seconds; in call number HANG it takes the money and never answers. Waits for the file START."""
+    model = env.registry["payment.transaction"]
+    original, asked = model._send_payment_request, []
+
+    def send(transaction):
+        ours = transaction.partner_id.name.startswith(f"{name}/")
+        with open(calls, "a") as file:
+            file.write(f"{transaction.reference}\n")
+        asked.extend(transaction.ids if ours else ())
+        if ours and len(asked) == hang:
+            print("asked", flush=True)
+            time.sleep(600)
+        time.sleep(pause)
+        return original(transaction)
+
+    print("ready", flush=True)
+    while start and not Path(start).exists():
+        time.sleep(0.05)
+    with patch.object(model, "_send_payment_request", send):
+        env["billing.payment.attempt"]._cron_charge()
+    env.cr.commit()
+    print("done", flush=True)
+
+
+CHARGES = """
+    SELECT p.name, m.billing_charge_state, m.amount_total, m.amount_residual,
+           (SELECT array_agg(a.state ORDER BY a.number) FROM billing_payment_attempt a WHERE a.move_id = m.id),
+           (SELECT array_agg(t.reference) FROM payment_transaction t JOIN account_invoice_transaction_rel r
+                ON r.transaction_id = t.id WHERE r.invoice_id = m.id),
+           (SELECT array_agg(y.amount) FROM account_payment y JOIN account_move e ON e.id = y.move_id
+             WHERE y.partner_id = p.id AND e.state = 'posted')
+      FROM account_move m JOIN res_partner p ON p.id = m.partner_id
+     WHERE p.name LIKE %s || '/%%' AND m.move_type = 'out_invoice' ORDER BY p.name"""
+
+
+def check_charges(env, name, **_options):
+    """Each bill as it is now: what was tried, which transactions, which payments."""
+    env.cr.execute(CHARGES, [name])
+    keys = ("name", "state", "total", "open", "attempts", "references", "payments")
+    rows = [dict(zip(keys, row, strict=True)) for row in env.cr.fetchall()]
+    print(json.dumps(rows, default=float), flush=True)
+
+
 def _print(*_args, **_kwargs):
     """An empty page: the printing program is not what is tested, and takes a second per bill."""
     writer, buffer = PdfFileWriter(), io.BytesIO()
@@ -270,6 +380,7 @@ def main(conf, database, step, options):
     billing_run.CHUNK_SIZE = billing_run.POST_SIZE = options.get("chunk", 8)
     billing_statement_run.CHUNK_SIZE = options.get("chunk", 8)
     steps = (make, work, check, make_statements, work_statements, check_statements)
+    steps += (make_charges, work_charges, check_charges)
     with registry.cursor() as cr, patch.object(IrActionsReport, "_run_wkhtmltopdf", _print):
         env = api.Environment(cr, SUPERUSER_ID, {})
         {method.__name__: method for method in steps}[step](env, **options)
