@@ -128,6 +128,99 @@ def test_staff_send_a_statement_and_the_customer_confirms_it(open_page, company)
     expect(other.locator("body")).not_to_contain_text(bill["name"])
 
 
+def fits(page):
+    width = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return width <= 1
+
+
+def test_the_customer_pays_two_bills_on_a_phone(open_page, company):
+    session = live.rpc("test-officer")
+    today = datetime.date.today()
+    contracts = [company.make_contract(session, "beta", f"{today}") for _number in range(3)]
+    runs = session.env["billing.run"]
+    run = runs.create({"date": f"{today}", "invoice_date": f"{today}", "contract_ids": [(6, 0, contracts)]})
+    for step in ("action_propose", "action_generate", "action_approve", "action_post"):
+        getattr(runs, step)([run])
+    [told] = session.execute("billing.run", "read", [run], ["move_ids"])
+    *chosen, left = [bill["name"] for bill in session.execute("account.move", "read", told["move_ids"], ["name"])]
+
+    portal = open_page("test-beta", **PHONE)
+    portal.goto("/my")
+    expect(portal.locator(".o_billing_card")).to_contain_text("751.50")
+    assert fits(portal)
+    portal.locator("a[href='/my/billing/pay']:visible").click()
+    total = portal.locator(".o_billing_total")
+    expect(total).to_contain_text("751.50")
+    portal.locator("label.list-group-item", has_text=left).click()
+    expect(total).to_contain_text("501.00")
+    assert fits(portal)
+    portal.get_by_role("button", name="Continue").click()
+    expect(portal.locator("body")).not_to_contain_text(left)
+    assert fits(portal)
+    portal.locator("input[name=customer_input]:visible").fill("4242 4242 4242 4242")
+    portal.locator("button[name=o_payment_submit_button]:visible").click()
+    portal.wait_for_url("**/my/billing/receipt/**")
+    for text in (*chosen, "501.00", "250.50", "Receipt"):
+        expect(portal.locator("main")).to_contain_text(text)
+    assert fits(portal)
+    found = session.execute("account.move", "read", told["move_ids"], ["amount_residual"])
+    assert [bill["amount_residual"] for bill in found] == [0.0, 0.0, 250.5]
+
+    # the same pages in Chinese, as the customer finds them after the next login
+    user = company.admin.env["res.users"].search([("login", "=", "test-beta")])
+    company.admin.execute("res.users", "write", user, {"lang": "zh_CN"})
+    try:
+        chinese = open_page("test-beta", **PHONE)
+        for address, text in ((portal.url, "收据"), ("/my/billing/pay", "继续")):
+            chinese.goto(address)
+            expect(chinese.locator("main")).to_contain_text(text)
+            assert fits(chinese)
+    finally:
+        company.admin.execute("res.users", "write", user, {"lang": "en_US"})
+
+
+def test_the_customer_asks_for_a_change_and_the_officer_approves_it(open_page, company):
+    plan = company.admin.env["billing.plan"].create({"name": "Test changes by request", "self_quantity": "request"})
+    session = live.rpc("test-officer")
+    contracts = session.env["billing.contract"]
+    line = {"product_id": company.taxed, "name": "Hosting", "quantity": 2, "price_unit": 100.0}
+    contract = contracts.create(
+        {
+            "partner_id": company.customers["alpha"],
+            "plan_id": plan,
+            "date_start": f"{datetime.date.today()}",
+            "line_ids": [(0, 0, line)],
+        }
+    )
+    contracts.browse(contract).action_activate()
+
+    portal = open_page("test-alpha", **PHONE)
+    portal.goto(f"/my/contracts/{contract}")
+    portal.get_by_role("link", name="Change the quantity").click()
+    portal.locator("#quantity").fill("5")
+    assert fits(portal)
+    portal.get_by_role("button", name="See what it costs").click()
+    expect(portal.locator("main")).to_contain_text("With this change")
+    assert fits(portal)
+    portal.get_by_role("button", name="Send the request").click()
+    portal.wait_for_url("**/my/requests/**")
+    expect(portal.get_by_role("button", name="Withdraw the request")).to_be_visible()
+    assert fits(portal)
+
+    def quantities():
+        found = session.env["billing.contract.line"].search_read([("contract_id", "=", contract)], ["quantity"])
+        return [line["quantity"] for line in found]
+
+    assert quantities() == [2], "nothing is changed before it is approved"
+
+    page = open_page("test-officer")
+    page.goto(f"/odoo/billing.request/{re.search(r'/my/requests/([0-9]+)', portal.url)[1]}")
+    press(page, "action_approve", "applied")
+    assert 5 in quantities()
+    portal.reload()
+    expect(portal.get_by_role("button", name="Withdraw the request")).to_have_count(0)
+
+
 @pytest.mark.parametrize(
     "action",
     [
