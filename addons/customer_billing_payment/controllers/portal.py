@@ -11,17 +11,17 @@ from odoo.tools import consteq
 
 from odoo.addons.account_payment.controllers.payment import PaymentPortal
 from odoo.addons.account_payment.controllers.portal import PortalAccount
+from odoo.addons.customer_billing.controllers.portal_home import BillingPortalHome
 from odoo.addons.payment import utils as payment_utils
-from odoo.addons.portal.controllers.portal import pager as portal_pager
 
-from ..tools.documents import join_ids, split_ids
+from ..tools.documents import MAX_DOCUMENTS, join_ids, split_ids
 
 RECEIPT = "account.action_report_payment_receipt"
 MAX_AMOUNT = 1e12
 NOTICES = ("granted", "revoked")
 
 
-class BillingPaymentPortal(PortalAccount, PaymentPortal):
+class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
     """Pay bills together, top up, allow automatic payments, find receipts. Core's engine does the payment."""
 
     def _prepare_home_portal_values(self, counters):
@@ -31,8 +31,9 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
             readable = moves.has_access("read")
             values["billing_open_count"] = moves.search_count(self._get_open_bills_domain()) if readable else 0
         if "billing_payment_count" in counters:
-            values["billing_payment_count"] = self._get_payments_sudo().search_count(
-                self._get_payments_domain(), limit=1
+            # sudo: portal users have no access to payments; the domain lists their own
+            values["billing_payment_count"] = request.env["account.payment"].sudo().search_count(
+                self._get_shown_payments_domain(), limit=1
             )
         return values
 
@@ -55,7 +56,8 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
     def portal_billing_pay(self, error=None, **kw):
         moves = request.env["account.move"]
         if moves.has_access("read"):
-            moves = moves.search(self._get_open_bills_domain(), order="invoice_date_due, id")
+            moves = moves.search(self._get_open_bills_domain(), order="invoice_date_due, id", limit=MAX_DOCUMENTS + 1)
+        has_more, moves = len(moves) > MAX_DOCUMENTS, moves[:MAX_DOCUMENTS]  # as many as an address takes
         groups = []
         for (company, currency), bills in moves.grouped(lambda move: (move.company_id, move.currency_id)).items():
             payable = bills.filtered(lambda move: move._is_billing_payable())
@@ -74,6 +76,7 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
                 **self._prepare_portal_layout_values(),
                 "page_name": "billing_pay",
                 "groups": groups,
+                "shown_count": has_more and len(moves),
                 "credits": self._get_credits(),
                 "today": fields.Date.context_today(request.env.user),
                 "error": error == "choose",
@@ -241,7 +244,9 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
             company.id, payer.id, amount, currency_id=currency.id
         )
         token_sudo = request.env["payment.token"].sudo()
-        if kwargs.get("flow") == "token":
+        if request.env.user._is_public():  # whoever has a link pays with his own method, and saves none for others
+            kwargs["tokenization_requested"] = False
+        elif kwargs.get("flow") == "token":
             token_sudo = token_sudo.browse(self._cast_as_int(kwargs.get("token_id"))).exists()
         provider_id = token_sudo.provider_id.id or kwargs.get("provider_id")
         if provider_id not in providers_sudo.ids or kwargs.get("flow") == "token" and not token_sudo:
@@ -299,50 +304,28 @@ class BillingPaymentPortal(PortalAccount, PaymentPortal):
         rest = -sum(line.mapped("amount_residual_currency")) if line else 0.0
         return {"payment": payment_sudo, "bills": bills, "rest": payment_sudo.currency_id.round(rest)}
 
-    def _get_payments_sudo(self):
-        # sudo: portal users have no access to payments; the domain lists their own
-        return request.env["account.payment"].sudo()
-
-    def _get_payments_domain(self):
-        return [
-            ("partner_id", "child_of", self._get_customer().id),
-            ("partner_type", "=", "customer"),
-            ("state", "in", ("in_process", "paid")),
-            ("company_id", "in", request.env.user.company_ids.ids),
-        ]
-
-    @http.route(
-        ["/my/billing/payments", "/my/billing/payments/page/<int:page>"], type="http", auth="user", website=True
-    )
-    def portal_billing_payments(self, page=1, **kw):
-        payments_sudo, domain = self._get_payments_sudo(), self._get_payments_domain()
-        pager = portal_pager(
-            url="/my/billing/payments",
-            total=payments_sudo.search_count(domain),
-            page=page,
-            step=self._items_per_page,
-        )
-        found = payments_sudo.search(
-            domain, order="date desc, id desc", limit=self._items_per_page, offset=pager["offset"]
-        )
+    @http.route()
+    def portal_my_payments(self, **kw):
+        """The page of the base, with credits, prepaid balances and receipts."""
+        response = super().portal_my_payments(**kw)
+        payments_sudo = response.qcontext["payments"]
         prepaid = self._get_prepaid()
         balances = [company for company, _balance in prepaid]
-        return request.render(
-            "customer_billing_payment.portal_payments",
+        response.qcontext.update(
             {
-                **self._prepare_portal_layout_values(),
-                "page_name": "billing_payments",
-                "entries": [self._get_payment_entry(payment) for payment in found],
-                "pager": pager,
-                "default_url": "/my/billing/payments",
+                "rests": {payment.id: self._get_payment_entry(payment)["rest"] for payment in payments_sudo},
                 "credits": [credit for credit in self._get_credits() if credit[0] not in balances],
                 "prepaid": prepaid,
-            },
+            }
         )
+        return response
 
-    @http.route("/my/billing/payments/<int:payment_id>/receipt", type="http", auth="user", website=True)
+    @http.route("/my/payments/<int:payment_id>/receipt", type="http", auth="user", website=True)
     def portal_billing_payment_receipt(self, payment_id, **kw):
-        payment_sudo = self._get_payments_sudo().search([*self._get_payments_domain(), ("id", "=", payment_id)])
+        # sudo: portal users have no access to payments; the domain lists their own
+        payment_sudo = request.env["account.payment"].sudo().search(
+            Domain(self._get_shown_payments_domain()) & Domain("id", "=", payment_id)
+        )
         if not payment_sudo:
             raise NotFound()
         return self._show_report(payment_sudo, "pdf", RECEIPT, download=True)

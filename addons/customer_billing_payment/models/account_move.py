@@ -8,7 +8,7 @@ from odoo.addons.customer_billing.models.account_move import AccountMove as Bill
 from odoo.addons.customer_billing.tools.qr import qr_data_uri
 from odoo.addons.payment import utils as payment_utils
 
-from ..tools.documents import join_ids
+from ..tools.documents import MAX_DOCUMENTS, join_ids
 from .billing_payment_attempt import OPEN, PAGE_MINUTES
 
 
@@ -134,13 +134,15 @@ class AccountMove(models.Model):
     # Payment page
 
     def _get_payment_url(self):
-        """The page on which these bills can be paid together; of a single one its own page, with the payment open."""
+        """The page on which these bills (the oldest of very many) can be paid together; of a single one its own page,
+        with the payment open."""
         if len(self) == 1:
             query = "&payment=True" if self._is_billing_payable() else ""
             return urljoin(self.get_base_url(), self.get_portal_url(query_string=query))
         payable = self.filtered(lambda move: move._is_billing_payable())
         if len(payable.company_id) != 1 or len(payable.currency_id) != 1 or len(payable.commercial_partner_id) != 1:
             return super()._get_payment_url()
+        payable = payable.sorted(lambda move: (move.invoice_date_due or move.date, move.id))[:MAX_DOCUMENTS]
         documents = join_ids(payable.ids)
         token = payable._get_billing_payment_token(documents)
         return urljoin(payable[0].get_base_url(), f"/my/billing/pay/{documents}?access_token={token}")

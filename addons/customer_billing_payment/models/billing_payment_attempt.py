@@ -240,8 +240,11 @@ class BillingPaymentAttempt(models.Model):
         return attempts
 
     def _call_provider(self):
-        """Request the payment, once. Without an answer the attempt stays open."""
+        """Request the payment, once, if it is still wanted. Without an answer the attempt stays open."""
         self.ensure_one()
+        if reason := self._get_withdrawal():
+            self._withdraw(reason)
+            return
         call = ProviderCall()
         transaction = self.transaction_id.with_context(billing_call=call)
         try:
@@ -261,6 +264,21 @@ class BillingPaymentAttempt(models.Model):
         except Exception as error:
             _logger.exception("Automatic charge %s: no answer", self.display_name)
             self._note_no_answer(error)
+
+    def _get_withdrawal(self):
+        """Why the provider is not asked after all, as what happened since the intent; False when nothing did."""
+        if self.mandate_id.state != "active" or not self.mandate_id.token_id.active:
+            return self.env._("The customer revoked the consent.")
+        move = self.move_id
+        if move.state != "posted" or move.currency_id.compare_amounts(move.amount_residual, self.amount) < 0:
+            return self.env._("Less is open now than was to be charged.")
+        return False
+
+    def _withdraw(self, reason):
+        """Nothing was asked of the provider, so the customer is told nothing; what is open is charged another time."""
+        self.write({"state": "declined", "date_answered": fields.Datetime.now(), "message": reason})
+        self.transaction_id._set_canceled(state_message=reason)
+        self.move_id._set_billing_charge(False)
 
     def _note_no_answer(self, error):
         text = str(error) or self.env._("The provider did not answer.")
@@ -332,7 +350,7 @@ class BillingPaymentAttempt(models.Model):
         kind = self.transaction_id._get_billing_decline_kind()
         today = self.company_id._get_billing_today()
         schedule = self.company_id._get_billing_retry_schedule()
-        tries = self.search_count([("move_id", "=", self.move_id.id), ("state", "=", "declined")]) + 1
+        tries = self.search_count([("move_id", "=", self.move_id.id), ("decline_kind", "!=", False)]) + 1
         next_date = next_try(kind, tries, today, schedule)
         self.write(
             {

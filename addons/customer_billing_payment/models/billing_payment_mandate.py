@@ -80,6 +80,7 @@ class BillingPaymentMandate(models.Model):
     def write(self, vals):
         if "expiry_date" in vals and not self.env.su:
             self.check_access("write")
+            self._check_billing_protected(vals)
             return super(BillingPaymentMandate, self.sudo()).write({**vals, "notice_days": 0})
         return super().write(vals)
 

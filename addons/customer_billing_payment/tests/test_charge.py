@@ -268,6 +268,23 @@ class TestCharge(PaymentBillingCommon):
         self.assertFalse(self.requests, "it was never charged blindly")
         self.assertEqual(self.attempts(self.move), attempt)
 
+    def test_what_changed_after_the_intent_is_not_charged(self):
+        attempt = self.jobs._intend(self.move)
+        self.consent.action_revoke()
+        attempt._call_provider()
+        self.assertFalse(self.requests)
+        self.assertEqual((attempt.state, attempt.transaction_id.state), ("declined", "cancel"))
+        self.assertFalse(self.move.billing_charge_state)
+        self.mandate()
+        attempt = self.jobs._intend(self.move)
+        (self.pay_in(self.move.amount_total).move_id.line_ids | self.move.line_ids).filtered(
+            lambda line: line.account_type == "asset_receivable"
+        ).reconcile()
+        attempt._call_provider()
+        self.assertFalse(self.requests)
+        self.assertEqual(attempt.state, "declined")
+        self.assertFalse(self.env["mail.mail"].search([("model", "=", "billing.payment.attempt")]))
+
     def test_the_intent_is_committed_before_the_call(self):
         order = []
         self.answers = {1: lambda tx: (order.append(("call", len(self.attempts(self.move)))), tx._set_done())}

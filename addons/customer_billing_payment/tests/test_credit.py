@@ -183,6 +183,15 @@ class TestCredit(PaymentBillingCommon):
         self.assertEqual((first.is_reconciled, second.is_reconciled), (True, False))
         self.assertEqual(wizard.available_amount, 60, "as it was shown")
 
+    def test_a_credit_on_another_account_is_not_refunded_again_and_again(self):
+        account = self.company_data["default_account_receivable"].copy()
+        self.customer.property_account_receivable_id = account
+        self.pay_in(30)
+        self.customer.property_account_receivable_id = self.company_data["default_account_receivable"]
+        with self.assertRaisesRegex(UserError, "by hand"), self.env.cr.savepoint():
+            self.refund(30)
+        self.assertEqual(self.customer.billing_credit_amount, 30)
+
     def test_no_more_than_the_credit_is_refunded(self):
         self.pay_in(30)
         for amount in (0, -5, 30.01):

@@ -55,6 +55,8 @@ class TestMandate(PaymentBillingCommon):
                 for name in mandate._billing_protected:
                     with self.assertRaises(AccessError):
                         mandate.with_user(user).write({name: values.get(name, False)})
+                    with self.assertRaises(AccessError):
+                        mandate.with_user(user).write({name: values.get(name, False), "expiry_date": self.today})
         mandate.with_user(officer).expiry_date = self.today
         with self.assertRaises(AccessError):
             mandate.with_user(self.user_one).expiry_date = self.today

@@ -7,6 +7,7 @@ from lxml import html
 from odoo.tests import JsonRpcException, tagged
 from odoo.tools import mute_logger
 
+from odoo.addons.customer_billing.tests.test_portal_home import ROOM, clone_bills
 from odoo.addons.payment.tests.http_common import PaymentHttpCommon
 
 from ..tools.documents import join_ids
@@ -106,6 +107,15 @@ class TestPay(PortalCommon):
         stranger = self.new_token(self.other_customer)
         tx.state = "cancel"
         self.assert_refused(route, {**values, "token_id": stranger.id})
+
+    def test_very_many_open_bills_are_paid_from_the_oldest_on(self):
+        module = "odoo.addons.customer_billing_payment"
+        self.startPatcher(patch(f"{module}.controllers.portal.MAX_DOCUMENTS", 1))
+        self.startPatcher(patch(f"{module}.models.account_move.MAX_DOCUMENTS", 1))
+        page = html.fromstring(self.get("/my/billing/pay").content)
+        self.assertEqual(page.xpath("//input[@name='bill']/@value"), [str(self.older.id)])
+        self.assertIn("100.00", page.xpath("string(//*[contains(@class, 'o_billing_total')])"))
+        self.assertIn(f"/my/billing/pay/{self.older.id}?", self.bills._get_payment_url())
 
     def test_nothing_chosen(self):
         page = self.get("/my/billing/pay/checkout")
@@ -230,11 +240,18 @@ class TestPay(PortalCommon):
         values, route = self.context_of(page)
         tx = self.send(route, values)
         self.assertEqual((tx.amount, tx.partner_id), (180, self.customer))
+        self.assertFalse(tx.tokenize)
         receipt = self.finish(tx)
         self.assertIn(self.older.name, receipt.text)
         token = parse_qs(url.query)["access_token"][0]
         self.get(f"/my/billing/pay/{join_ids(self.foreign.ids)}?access_token={token}", user=None, status=404)
         self.get(f"/my/billing/pay/{join_ids(self.older.ids)}?access_token={token}", user=None, status=404)
+
+    def test_a_link_does_not_charge_the_saved_method_of_the_customer(self):
+        url = urlparse(self.bills._get_payment_url())
+        values, route = self.context_of(self.get(f"{url.path}?{url.query}", user=None))
+        self.assert_refused(route, {**values, "flow": "token", "token_id": self.token.id})
+        self.assertFalse(self.requests)
 
     def test_the_link_of_one_bill_opens_its_payment(self):
         url = self.newer._get_payment_url()
@@ -247,9 +264,37 @@ class TestPay(PortalCommon):
         self.assertNotIn("payment=True", self.newer._get_payment_url())
 
     def test_login_is_asked_for(self):
-        for path in ("/my/billing/pay", "/my/billing/payments", "/my/billing/automatic", "/my/billing/topup"):
+        for path in ("/my/billing/pay", "/my/payments", "/my/billing/automatic", "/my/billing/topup"):
             with self.subTest(path=path):
                 self.assertIn("/web/login", self.get(path, user=None).url)
+
+    def count(self, path, user="pay_one"):
+        """The SQL statements of a page that is opened again."""
+        self.get(path, user)
+        self.env.flush_all()
+        self.env.invalidate_all()
+        before = self.env.cr.sql_log_count
+        self.url_open(path)
+        return self.env.cr.sql_log_count - before
+
+    def test_invariant_10_queries_of_pages_do_not_grow_with_history(self):
+        self.new_portal(self.env["res.partner"].create({"name": "Nobody", "lang": "en_US"}), "pay_nobody")
+        empty = self.count("/my", "pay_nobody")
+        move = self.contract_bill()
+        self.mandate()
+        found = {}
+        for first in (0, 5000):  # N, then 2N; later numbers follow those of the copies
+            clone_bills(self.env, move, 2500, first)
+            for _number in range(8):
+                (self.pay_in(1).move_id.line_ids | self.open_bill(1).line_ids).filtered(
+                    lambda line: line.account_type == "asset_receivable"
+                ).reconcile()
+            for path in ("/my", "/my/billing/pay", "/my/payments", "/my/billing/automatic"):
+                found.setdefault(path, []).append(self.count(path))
+        for path, (once, twice) in found.items():
+            with self.subTest(path=path):
+                self.assertLessEqual(twice, once)
+                self.assertLessEqual(twice, empty + ROOM)
 
     def test_home_shows_what_is_open(self):
         self.authenticate("pay_one", "pay_one")
@@ -266,25 +311,26 @@ class TestPayments(PortalCommon):
         (payment.move_id.line_ids | self.older.line_ids).filtered(
             lambda line: line.account_type == "asset_receivable"
         ).reconcile()
-        page = html.fromstring(self.get("/my/billing/payments").content).text_content()
-        for text in (payment.name, self.older.name, "30.00", "Your credit"):
+        page = html.fromstring(self.get("/my/payments").content).text_content()
+        for text in (payment.memo, self.older.name, "30.00", "Your credit"):
             self.assertIn(text, page)
 
     def test_receipts_are_for_their_customer(self):
-        own, other = self.pay_in(10), self.pay_in(20, self.other_customer)
-        response = self.get(f"/my/billing/payments/{own.id}/receipt")
+        own, other = self.pay_in(10, memo="Own"), self.pay_in(20, self.other_customer)
+        response = self.get(f"/my/payments/{own.id}/receipt")
         self.assertEqual(response.headers["Content-Type"], "application/pdf")
-        self.get(f"/my/billing/payments/{other.id}/receipt", status=404)
-        page = self.get("/my/billing/payments").text
-        self.assertIn(own.name, page)
-        self.assertNotIn(f"/my/billing/payments/{other.id}/receipt", page)
+        self.get(f"/my/payments/{other.id}/receipt", status=404)
+        page = self.get("/my/payments").text
+        self.assertIn(own.memo, page)
+        self.get("/my/billing/payments", status=404)  # there is one page of payments
+        self.assertNotIn(f"/my/payments/{other.id}/receipt", page)
 
     def test_payments_to_suppliers_and_drafts_are_not_listed(self):
         draft = self.pay_in(10)
         draft.action_draft()
-        self.get(f"/my/billing/payments/{draft.id}/receipt", status=404)
+        self.get(f"/my/payments/{draft.id}/receipt", status=404)
         supplier = self.pay_in(10, partner_type="supplier", payment_type="outbound")
-        self.get(f"/my/billing/payments/{supplier.id}/receipt", status=404)
+        self.get(f"/my/payments/{supplier.id}/receipt", status=404)
 
     def test_a_receipt_page_needs_its_signature(self):
         values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
@@ -313,7 +359,7 @@ class TestPayments(PortalCommon):
         self.assertFalse(tx.invoice_ids)
         self.finish(tx)
         self.assertEqual(self.customer.billing_credit_amount, 75)
-        self.assertIn("75.00", self.get("/my/billing/payments").text)
+        self.assertIn("75.00", self.get("/my/payments").text)
         self.authenticate("pay_two", "pay_two")
         self.assert_refused(route, values)
 

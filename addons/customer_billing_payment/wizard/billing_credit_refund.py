@@ -102,3 +102,10 @@ class BillingCreditRefund(models.TransientModel):
             & Domain("currency_id", "=", self.currency_id.id)
         )
         (debit | credits).reconcile()
+        if not debit.reconciled:  # else the same credit could be refunded again
+            raise UserError(
+                self.env._(
+                    "The credit is not on account %s, which this payment uses: match it by hand in accounting.",
+                    debit.account_id.display_name,
+                )
+            )
