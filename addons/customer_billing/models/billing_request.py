@@ -529,6 +529,15 @@ class BillingRequest(models.Model):
 
     @api.model
     def _change_close(self, contract, vals):
+        end = contract.plan_id.renewal == "none" and contract.date_end
+        if contract.close_reason_id or (end and vals["date"] > end):  # closing again would prolong it
+            raise UserError(
+                self.env._(
+                    "%(contract)s ends on %(date)s already.",
+                    contract=contract.name,
+                    date=format_date(self.env, contract.date_end),
+                )
+            )
         contract.action_close(vals["date"], vals["close_reason_id"])
 
     @api.model

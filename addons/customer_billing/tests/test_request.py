@@ -202,6 +202,15 @@ class TestRequest(RequestCommon):
         request.invalidate_recordset()
         self.assertEqual(request.state, "requested")
 
+    def test_an_old_request_to_cancel_prolongs_nothing(self):
+        self.plan.self_close = "request"
+        request = self.ask("close", reason_id=self.reason.id, date=self.today + timedelta(days=90))
+        end = self.today + timedelta(days=5)
+        self.contract.action_close(end)
+        with self.assertRaisesRegex(UserError, "already"):
+            request.with_user(self.officer).action_approve()
+        self.assertEqual(self.contract.date_end, end)
+
     def test_one_open_request_of_a_kind(self):
         self.plan.self_pause = "request"
         request = self.ask("pause", date=self.today)
