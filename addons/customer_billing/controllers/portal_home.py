@@ -222,10 +222,9 @@ class BillingPortalHome(PortalAccount):
         if readable.has_access("read"):
             bills = {debit.move_id.id for _credit, debit, _amount in groups}
             readable = readable.search([("id", "in", list(bills)), ("move_type", "=", "out_invoice")])
-        found = {}
+        found, by_id = {}, {bill.id: bill for bill in readable}
         for credit, debit, amount in groups:
-            if debit.move_id.id in readable.ids:
-                bill = readable.browse(debit.move_id.id)
+            if bill := by_id.get(debit.move_id.id):
                 found.setdefault(by_move[credit.move_id].id, []).append((bill, amount))
         return found
 

@@ -313,12 +313,27 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         balances = [company for company, _balance in prepaid]
         response.qcontext.update(
             {
-                "rests": {payment.id: self._get_payment_entry(payment)["rest"] for payment in payments_sudo},
+                "rests": self._get_rests(payments_sudo),
                 "credits": [credit for credit in self._get_credits() if credit[0] not in balances],
                 "prepaid": prepaid,
             }
         )
         return response
+
+    def _get_rests(self, payments_sudo):
+        """What is left of payments: {payment id: amount in its currency}."""
+        rests = dict(
+            payments_sudo.env["account.move.line"]._read_group(
+                [
+                    ("move_id", "in", payments_sudo.move_id.ids),
+                    ("account_id.account_type", "=", "asset_receivable"),
+                    ("amount_residual_currency", "<", 0),
+                ],
+                ["move_id"],
+                ["amount_residual_currency:sum"],
+            )
+        )
+        return {payment.id: -rests.get(payment.move_id, 0.0) for payment in payments_sudo}
 
     @http.route("/my/payments/<int:payment_id>/receipt", type="http", auth="user", website=True)
     def portal_billing_payment_receipt(self, payment_id, **kw):
