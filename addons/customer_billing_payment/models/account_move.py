@@ -74,15 +74,26 @@ class AccountMove(models.Model):
         return self.filtered(lambda move: move.id not in busy)
 
     def _has_to_be_paid(self):
-        """While a charge has no outcome, the customer is not asked to pay the same again."""
-        return super()._has_to_be_paid() and not self._is_billing_charge_open()
+        """While a charge has no outcome, or a payment is not booked yet, the customer is not asked to pay again."""
+        return super()._has_to_be_paid() and not self._is_billing_charge_open() and not self._has_unbooked_payment()
 
     def _get_online_payment_error(self):
         errors = super()._get_online_payment_error()
         if self._is_billing_charge_open():
             text = self.env._("Your saved payment method is being charged for this bill. Please come back later.")
             errors = f"{errors}\n{text}".strip()
+        if self._has_unbooked_payment():
+            text = self.env._("A payment of this bill is just being booked. Please come back in a few minutes.")
+            errors = f"{errors}\n{text}".strip()
         return errors
+
+    def _has_unbooked_payment(self):
+        """Whether a provider has confirmed a payment that the ledger does not have yet."""
+        self.ensure_one()
+        # sudo: a customer sees the effect only
+        return bool(self.sudo().transaction_ids.filtered(
+            lambda tx: tx.state == "done" and not tx.is_post_processed and tx.operation not in ("refund", "validation")
+        ))  # fmt: skip
 
     def _is_billing_payable(self):
         # sudo: what decides about it, transactions, is not for all who read the bill

@@ -55,7 +55,7 @@ class BillingPaymentMandate(models.Model):
     )
     consent_text = fields.Text(string="Agreed Text", required=True, readonly=True)
     consent_date = fields.Datetime(string="Agreed On", required=True, readonly=True)
-    consent_ip = fields.Char(string="From Address", readonly=True)
+    consent_ip = fields.Char(string="From Address", readonly=True, groups="base.group_user")
     consent_user_id = fields.Many2one("res.users", string="Agreed By", required=True, readonly=True)
     date_revoked = fields.Datetime(string="Revoked On", readonly=True)
     revoked_by_id = fields.Many2one("res.users", string="Revoked By", readonly=True)

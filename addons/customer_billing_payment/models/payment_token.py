@@ -12,6 +12,7 @@ class PaymentToken(models.Model):
 
     def get_linked_records_info(self):
         """The mandates, for core's question before a method is deleted."""
+        self.check_access("read")  # any user may call it
         found = super().get_linked_records_info()
         # sudo: what the method is used for is told to those who may delete it
         mandates_sudo = self.env["billing.payment.mandate"].sudo().search(

@@ -41,6 +41,14 @@ class TestMandate(PaymentBillingCommon):
         self.token.active = False
         self.assertEqual(mandate.state, "revoked")
 
+    def test_invariant_16_what_a_method_is_used_for_is_told_to_its_owner(self):
+        mandate = self.mandate()
+        own = self.token.with_user(self.user_one).get_linked_records_info()
+        self.assertEqual(own[0]["id"], mandate.id)
+        for user in (self.user_two, self.new_staff(login="mandate_nobody")):
+            with self.subTest(user=user.login), self.assertRaises(AccessError):
+                self.token.with_user(user).get_linked_records_info()
+
     def test_nobody_else_writes_consent(self):
         mandate = self.mandate()
         officer = self.new_staff("officer", login="mandate_officer")

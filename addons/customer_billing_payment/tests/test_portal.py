@@ -108,6 +108,14 @@ class TestPay(PortalCommon):
         tx.state = "cancel"
         self.assert_refused(route, {**values, "token_id": stranger.id})
 
+    def test_two_tabs_pay_once(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        values.update(flow="token", token_id=self.token.id)
+        self.send(route, values)
+        self.assert_refused(route, values)  # confirmed and not booked yet
+        self.assertIn("just being booked", self.get(f"/my/billing/pay/{self.documents}").text)
+        self.assertEqual(len(self.requests), 1)
+
     def test_very_many_open_bills_are_paid_from_the_oldest_on(self):
         module = "odoo.addons.customer_billing_payment"
         self.startPatcher(patch(f"{module}.controllers.portal.MAX_DOCUMENTS", 1))
