@@ -135,15 +135,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         :param float amount: what the customer wants to pay; None for all
         :raises ValidationError: when the bills cannot be paid now, or not this amount
         """
-        for move in moves_sudo:
-            if not move._has_to_be_paid():
-                raise ValidationError(
-                    request.env._(
-                        "%(bill)s cannot be paid now: %(reason)s",
-                        bill=move.name,
-                        reason=move._get_online_payment_error(),
-                    )
-                )
+        self._check_payable(moves_sudo)
         currency, total = moves_sudo.currency_id, sum(moves_sudo.mapped("amount_residual"))
         if amount is None or not currency.compare_amounts(amount, total):
             return currency.round(total)
@@ -155,6 +147,62 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             if partial
             else request.env._("The open amount is %s and can be paid as a whole only.", currency.format(total))
         )
+
+    def _check_payable(self, moves_sudo):
+        """Raise when one of these bills cannot be paid now."""
+        for move in moves_sudo:
+            if not move._has_to_be_paid():
+                raise ValidationError(
+                    request.env._(
+                        "%(bill)s cannot be paid now: %(reason)s",
+                        bill=move.name,
+                        reason=move._get_online_payment_error(),
+                    )
+                )
+
+    # Core's routes believe the amount of the browser, and take saved methods without a login
+
+    @http.route()
+    def invoice_transaction(self, invoice_id, access_token, **kwargs):
+        try:
+            self._document_check_access("account.move", invoice_id, access_token)
+        except AccessError:
+            raise ValidationError(request.env._("The access token is invalid.")) from None
+        self._check_core_terms(request.env["account.move"].sudo().browse(invoice_id), kwargs)  # access was checked
+        return super().invoice_transaction(invoice_id, access_token, **kwargs)
+
+    @http.route()
+    def overdue_invoices_transaction(self, payment_reference, **kwargs):
+        if not request.env.user._is_public():
+            moves = request.env["account.move"].search(self._get_overdue_invoices_domain())
+            self._check_core_terms(moves.sudo(), kwargs)  # sudo: transactions decide whether they can be paid
+        return super().overdue_invoices_transaction(payment_reference, **kwargs)
+
+    def _check_core_terms(self, moves_sudo, kwargs):
+        """Raise when bills cannot be paid now, not this amount, or not in this way.
+
+        Less than all is core's: instalments, discounts for early payment, links for an amount.
+        """
+        self._check_payable(moves_sudo)
+        amount, total = self._cast_amount(kwargs.get("amount")), sum(moves_sudo.mapped("amount_residual"))
+        currency = moves_sudo.currency_id[:1]
+        if amount is None or currency.compare_amounts(amount, 0) <= 0 or currency.compare_amounts(amount, total) > 0:
+            raise ValidationError(
+                request.env._("Choose an amount above zero and up to %s.", currency.format(total))
+            )
+        self._check_method(kwargs)
+
+    def _check_method(self, kwargs):
+        """Raise when a saved method is used without a login: a link to a bill is not its owner."""
+        if request.env.user._is_public() and (kwargs.get("flow") == "token" or kwargs.get("token_id")):
+            raise ValidationError(request.env._("Please log in to pay with a saved payment method."))
+
+    def _get_common_page_view_values(self, *args, **kwargs):
+        """As core, but who is not logged in is shown no saved methods."""
+        values = super()._get_common_page_view_values(*args, **kwargs)
+        if request.env.user._is_public():
+            values["tokens_sudo"] = values["tokens_sudo"].browse()
+        return values
 
     def _sign(self, kind, partner, reference, amount, currency):
         """The signature that binds a transaction to what the page has shown; the amount to the currency's digits."""
@@ -243,10 +291,11 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         providers_sudo = request.env["payment.provider"].sudo()._get_compatible_providers(
             company.id, payer.id, amount, currency_id=currency.id
         )
+        self._check_method(kwargs)
+        if request.env.user._is_public():
+            kwargs["tokenization_requested"] = False  # it would be saved for the customer
         token_sudo = request.env["payment.token"].sudo()
-        if request.env.user._is_public():  # whoever has a link pays with his own method, and saves none for others
-            kwargs["tokenization_requested"] = False
-        elif kwargs.get("flow") == "token":
+        if kwargs.get("flow") == "token":
             token_sudo = token_sudo.browse(self._cast_as_int(kwargs.get("token_id"))).exists()
         provider_id = token_sudo.provider_id.id or kwargs.get("provider_id")
         if provider_id not in providers_sudo.ids or kwargs.get("flow") == "token" and not token_sudo:

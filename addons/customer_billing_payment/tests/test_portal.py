@@ -256,10 +256,38 @@ class TestPay(PortalCommon):
         self.get(f"/my/billing/pay/{join_ids(self.older.ids)}?access_token={token}", user=None, status=404)
 
     def test_a_link_does_not_charge_the_saved_method_of_the_customer(self):
-        url = urlparse(self.bills._get_payment_url())
-        values, route = self.context_of(self.get(f"{url.path}?{url.query}", user=None))
-        self.assert_refused(route, {**values, "flow": "token", "token_id": self.token.id})
+        token = self.new_token(self.customer, payment_details="9876")
+        for moves in (self.bills, self.newer):
+            url = urlparse(moves._get_payment_url())
+            page = self.get(f"{url.path}?{url.query}", user=None)
+            self.assertNotIn("9876", page.text)
+            values, route = self.context_of(page)
+            for changed in ({"flow": "token", "token_id": token.id}, {"token_id": token.id}):
+                self.assert_refused(route, {**values, "amount": 80, **changed})
         self.assertFalse(self.requests)
+        self.assertIn("9876", self.get(f"/my/billing/pay/{self.documents}").text)
+
+    def test_cores_routes_take_no_other_amounts(self):
+        self.authenticate("pay_one", "pay_one")
+        values = {
+            "provider_id": self.provider.id, "payment_method_id": self.payment_method_id, "token_id": None,
+            "flow": "direct", "tokenization_requested": False, "landing_route": "/my/invoices",
+        }  # fmt: skip
+        single = f"/invoice/transaction/{self.newer.id}"
+        signed = {**values, "access_token": self.newer._portal_ensure_token()}
+        overdue = {**values, "amount": 100, "payment_reference": "X"}
+        for amount in (0, -1, 100.01, "nan", None):
+            with self.subTest(amount=amount):
+                self.assert_refused(single, {**signed, "amount": amount})
+                self.assert_refused("/invoice/transaction/overdue", {**overdue, "amount": amount})
+        self.assertEqual(self.send("/invoice/transaction/overdue", overdue).invoice_ids, self.older)
+        self.assertEqual(self.send(single, {**signed, "amount": 80}).amount, 80)
+        self.bills._set_billing_charge("processing")
+        self.assert_refused(single, {**signed, "amount": 80})
+        self.assert_refused("/invoice/transaction/overdue", overdue)
+        self.bills._set_billing_charge(False)
+        self.authenticate("pay_two", "pay_two")
+        self.assert_refused(single, {**signed, "amount": 80, "access_token": "x"})
 
     def test_the_link_of_one_bill_opens_its_payment(self):
         url = self.newer._get_payment_url()
