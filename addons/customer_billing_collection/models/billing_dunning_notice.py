@@ -14,7 +14,8 @@ class BillingDunningNotice(models.Model):
     _check_company_auto = True
     _billing_protected = frozenset(
         ("case_id", "step_id", "state", "reason_code", "reason_values", "amount", "error", "tries", "date_sent",
-         "approver_id", "mail_message_id", "preparer_id", "channel", "date", "date_due", "line_ids", "date_printed")
+         "approver_id", "mail_message_id", "preparer_id", "channel", "date", "date_due", "line_ids", "date_printed",
+         "name", "partner_id", "company_id", "currency_id")
     )  # fmt: skip
 
     name = fields.Char(readonly=True, default="/", copy=False)

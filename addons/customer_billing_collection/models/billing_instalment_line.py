@@ -9,7 +9,7 @@ class BillingInstalmentLine(models.Model):
     _description = "Instalment"
     _inherit = ["billing.protected.mixin"]
     _order = "instalment_id, date, id"
-    _billing_protected = frozenset(("date_reminded",))
+    _billing_protected = frozenset(("date_reminded", "company_id", "currency_id"))
 
     instalment_id = fields.Many2one("billing.instalment", required=True, index=True, ondelete="cascade")
     company_id = fields.Many2one(related="instalment_id.company_id", store=True, index=True)

@@ -20,7 +20,8 @@ class BillingInterest(models.Model):
     _billing_protected = frozenset(
         (
             "case_id", "kind", "move_line_id", "notice_id", "date_from", "date_to", "revision", "amount", "trace",
-            "state", "invoice_line_id", "waive_reason", "waive_requester_id", "waive_approver_id",
+            "state", "invoice_line_id", "waive_reason", "waive_requester_id", "waive_approver_id", "partner_id",
+            "company_id", "currency_id",
         )
     )  # fmt: skip
 
