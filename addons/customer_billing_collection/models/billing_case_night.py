@@ -1,11 +1,16 @@
 import logging
+import random
+import time
 from datetime import timedelta
 
 from psycopg2 import OperationalError
 
 from odoo import api, models
 from odoo.exceptions import ConcurrencyError, UserError
+from odoo.service.model import PG_CONCURRENCY_EXCEPTIONS_TO_RETRY
 from odoo.tools import SQL, split_every
+
+from odoo.addons.customer_billing.models.billing_job_mixin import MAX_TRIES
 
 from ..tools import dunning
 from .billing_case import CLOSED
@@ -47,9 +52,9 @@ class BillingCase(models.Model):
         self._before_night(company)
         customers = [partner for partner in self._get_customers(company, today) if partner > done]
         for partner_ids in split_every(CHUNK_SIZE, customers):
-            self._attempt_chunk(company, partner_ids)
+            self._retry_chunk(company, partner_ids)
             company.write({"billing_dunning_date": today, "billing_dunning_partner": partner_ids[-1]})
-            if not commit(remaining=1):
+            if not commit(1, remaining=1):
                 return False
         company.write({"billing_dunning_date": today})
         return True
@@ -85,6 +90,22 @@ class BillingCase(models.Model):
                 )
             )
         return sorted(customers)
+
+    @api.model
+    def _retry_chunk(self, company, partner_ids):
+        """``_attempt_chunk``, again when it collides with other work: a payment must not end the night."""
+        for tries_left in reversed(range(MAX_TRIES)):
+            try:
+                self._attempt_chunk(company, partner_ids)
+                self.env.flush_all()
+                return
+            except (OperationalError, ConcurrencyError) as error:
+                retry = isinstance(error, (ConcurrencyError, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY))
+                if not retry or not tries_left:
+                    raise
+                _logger.info("Dunning: customers are looked at again: %s", error)
+                self.env.cr.rollback()
+                time.sleep(random.uniform(0.0, 2 ** (MAX_TRIES - tries_left) / 10))
 
     @api.model
     def _attempt_chunk(self, company, partner_ids):
@@ -136,7 +157,7 @@ class BillingCase(models.Model):
         known = {}
         # sudo: engine-owned records
         for notice in self.env["billing.dunning.notice"].sudo().search(
-            [("case_id", "in", self.ids), ("state", "in", ("skipped", *WAITING))]
+            [("case_id", "in", [case.id for case in demands]), ("state", "in", ("skipped", *WAITING))]
         ):
             known[notice.case_id.id, notice.step_id.id, notice.date_due or False] = notice
         create, update = [], []
@@ -169,6 +190,8 @@ class BillingCase(models.Model):
     def _get_demands(self, items, any_day=False):
         """What the kernel says is due today: {case: list of demands}; steps that were done are not among them.
 
+        Cases that have a day off are not among them either: what waits goes on waiting.
+
         :param bool any_day: also on days off, for what a person sends
         """
         kernels = self.policy_id._get_kernel_policies()
@@ -177,7 +200,6 @@ class BillingCase(models.Model):
         for case in self:
             policy, today = kernels[case.policy_id], case.company_id._get_billing_today()
             if not any_day and not policy.calendar.is_working(today):
-                result[case] = []
                 continue
             rounding = case.currency_id.rounding
             kernel_items = self._get_kernel_items(items[case])
@@ -220,6 +242,7 @@ class BillingCase(models.Model):
             "date": self.company_id._get_billing_today(),
             "date_due": demand.due or False,
             "preparer_id": self.env.uid,
+            "approver_id": False,
             "state": "skipped" if reason else "proposed" if waits else "queued",
             "reason_code": reason or False,
             "reason_values": {"amount": self.currency_id.round(demand.amount)} if reason else False,
