@@ -21,7 +21,8 @@ class BillingDunningPolicy(models.Model):
     sequence = fields.Integer(default=10)
     active = fields.Boolean(default=True)
     company_id = fields.Many2one(
-        "res.company", required=True, index=True, default=lambda self: self.env.company
+        "res.company", required=True, index=True, default=lambda self: self.env.company.root_id,
+        domain=[("parent_id", "=", False)],
     )
     currency_id = fields.Many2one(related="company_id.currency_id", string="Company Currency")
     category_ids = fields.Many2many(
@@ -42,7 +43,7 @@ class BillingDunningPolicy(models.Model):
         "resource.calendar",
         string="Working Days",
         check_company=True,
-        default=lambda self: self.env.company.resource_calendar_id,
+        default=lambda self: self.env.company.root_id.resource_calendar_id,
         help="Working days and public holidays: nothing goes out on other days.",
     )
     # Promises
@@ -103,6 +104,27 @@ class BillingDunningPolicy(models.Model):
         for policy in self:
             if policy.interest_grace_days < 0 or policy.interest_minimum_amount < 0:
                 raise ValidationError(self.env._("%s: grace and minimum of interest are 0 or more.", policy.name))
+
+    @api.constrains("company_id")
+    def _check_company_is_root(self):
+        if bad := self.filtered("company_id.parent_id")[:1]:
+            raise ValidationError(
+                self.env._(
+                    "%(policy)s: a policy is that of a company with all its branches, so choose %(company)s.",
+                    policy=bad.name,
+                    company=bad.company_id.sudo().root_id.name,
+                )
+            )
+
+    @api.constrains("promise_threshold", "promise_grace_days", "promise_max_days", "promise_max_count")
+    def _check_promise_terms(self):
+        for policy in self:
+            if not 0 < policy.promise_threshold <= 1:
+                raise ValidationError(
+                    self.env._("%s: a promise is kept from a share above 0 and at most 1 (0.95 is 95 %%).", policy.name)
+                )
+            if min(policy.promise_grace_days, policy.promise_max_days, policy.promise_max_count) < 0:
+                raise ValidationError(self.env._("%s: days and numbers of promises are 0 or more.", policy.name))
 
     case_count = fields.Integer(compute="_compute_case_count", string="Cases")
 

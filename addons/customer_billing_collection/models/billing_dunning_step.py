@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 
 
 class BillingDunningStep(models.Model):
@@ -37,6 +37,22 @@ class BillingDunningStep(models.Model):
     _amounts_positive = models.Constraint(
         "CHECK (minimum_amount >= 0 AND fee_amount >= 0)", "Amounts of a step cannot be negative."
     )
+
+    @api.constrains("days", "active", "policy_id")
+    def _check_days_once(self):
+        for policy in self.policy_id:
+            steps = policy.step_ids.filtered("active")
+            for days, same in steps.grouped("days").items():
+                if len(same) > 1:
+                    raise ValidationError(
+                        self.env._(
+                            "“%(first)s” and “%(second)s” are both due after %(days)s days: only one would be carried "
+                            "out. Give one of them another number of days.",
+                            first=same[0].name,
+                            second=same[1].name,
+                            days=days,
+                        )
+                    )
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_used(self):
