@@ -1,3 +1,4 @@
+import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date as Date
@@ -5,13 +6,18 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 
+from psycopg2 import OperationalError
+
 from odoo import api, fields, models
+from odoo.exceptions import ConcurrencyError
 from odoo.tools import SQL, split_every
 
 from odoo.addons.customer_billing.tools.dates import subtract
 from odoo.addons.customer_billing.tools.money import round_amount, to_decimal
 
 from ..tools.interest import Item, Span, Terms, accrue, get_adjustments
+
+_logger = logging.getLogger(__name__)
 
 CHUNK = 500  # cases
 DAY = timedelta(days=1)
@@ -365,7 +371,24 @@ class BillingInterest(models.Model):
             return False
         for ids in split_every(CHUNK, cases.ids):
             chunk = cases.browse(ids).try_lock_for_update(allow_referencing=True)
-            self._accrue_chunk(chunk, through)
+            self._attempt(chunk, lambda part: self._accrue_chunk(part, through))
             if not commit(len(ids)):
                 return False
         return True
+
+    @api.model
+    def _attempt(self, cases, method):
+        """Call ``method`` with cases; when that fails, one at a time, so that one stops no other: it is told there."""
+        try:
+            with self.env.cr.savepoint():
+                method(cases)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            self.env.invalidate_all(flush=False)
+            if len(cases) > 1:
+                for case in cases:
+                    self._attempt(case, method)
+                return
+            _logger.exception("Interest of case %s could not be worked on", cases.id)
+            cases.sudo().error = str(error)  # protected field; the health page counts it

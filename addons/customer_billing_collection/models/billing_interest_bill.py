@@ -40,6 +40,8 @@ class BillingInterest(models.Model):
         domain = [("state", "=", "pending"), ("company_id", "=", company.id), ("waive_requester_id", "=", False)]
         if cases is not None:
             domain.append(("case_id", "in", cases.ids))
+        else:
+            domain.append(("case_id.state", "!=", "written_off"))  # of debt that was given up by hand only
         if through:
             domain.append(("date_to", "<=", through))
         entries = self.search(domain, order="partner_id, currency_id, date_to, id")
@@ -208,7 +210,11 @@ class BillingInterest(models.Model):
         if not commit(remaining=len(groups)):
             return False
         for batch in split_every(BATCH, groups, list):
-            self._bill_groups(company, today, batch)
+            bills = {group.case_id[-1:]: group for group in batch}  # a bill is told about on its last case
+            self._attempt(
+                self.env["billing.case"].union(*bills),
+                lambda cases, bills=bills: self._bill_groups(company, today, [bills[case] for case in cases]),
+            )
             if not commit(len(batch)):
                 return False
         return True
