@@ -113,6 +113,12 @@ class BillingCase(models.Model):
             super(BillingCase, self.sudo()).write({"next_action_manual": bool(vals["next_action_date"])})
         return super().write(vals)
 
+    def _message_auto_subscribe_followers(self, updated_values, default_subtype_ids):
+        """Whoever collects follows the case: customers answer to reminders."""
+        found = super()._message_auto_subscribe_followers(updated_values, default_subtype_ids)
+        user = self.env["res.users"].browse(updated_values.get("collector_id") or ()).filtered("active")
+        return [*found, *((partner.id, default_subtype_ids, False) for partner in user.partner_id)]
+
     @api.depends("name", "partner_id")
     def _compute_display_name(self):
         for case in self:
@@ -175,9 +181,11 @@ class BillingCase(models.Model):
             {
                 "step_days": max(kept.step_days, self.step_days),
                 "step_id": (self if self.step_days > kept.step_days else kept).step_id.id,
-                "date_legal": kept.date_legal or self.date_legal,
                 "date_refreshed": False,
             }
         )
+        if self.date_legal and not kept.date_legal:
+            names = ("date_legal", "handover_partner_id", "handover_attachment_id", "handover_sha256")
+            kept.write(self._convert_to_write({name: self[name] for name in names}))
         kept._message_log(body=self.env._("%s of the merged customer goes on here.", self.name))
         self._close("merged")

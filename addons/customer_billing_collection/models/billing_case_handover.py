@@ -11,6 +11,7 @@ from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS, NO_
 
 from ..tools.file_names import safe_file_name
 from ..tools.package import without_moment, write_package
+from .billing_case import CLOSED
 
 RENDERED_BILLS = 100  # bills without a stored PDF that one package renders: a second each
 MAXIMUM_BYTES = 200 * 1024 * 1024  # of one package
@@ -51,6 +52,9 @@ class BillingCase(models.Model):
             raise UserError(
                 self.env._("“%s” is closed or was handed over already: take it back first.", self.display_name)
             )
+        owed = sum(item["residual"] for item in self._get_items()[self])
+        if self.currency_id.compare_amounts(owed, 0) <= 0:
+            raise UserError(self.env._("%s owes nothing: there is nothing to hand over.", self.partner_id.display_name))
         partner = self.env["res.partner"].browse(partner_id).exists()
         partner.check_access("read")
         if not partner:
@@ -105,6 +109,18 @@ class BillingCase(models.Model):
             "url": f"/web/content/{self.handover_attachment_id.id}?download=true",
             "target": "download",
         }
+
+    def _close(self, reason):
+        """Whoever collects from outside has to know that the money came."""
+        paid = self.sudo().filtered(lambda case: reason == "paid" and case.date_legal and case.state not in CLOSED)
+        result = super()._close(reason)
+        for case_sudo in paid:
+            case_sudo.activity_schedule(
+                "mail.mail_activity_data_todo",
+                summary=self.env._("Paid after the hand-over: tell %s", case_sudo.handover_partner_id.name or ""),
+                user_id=(case_sudo.collector_id or self.env.user).id,
+            )
+        return result
 
     # Package
 

@@ -1,6 +1,7 @@
 import base64
 import logging
 
+from markupsafe import escape
 from psycopg2 import OperationalError
 
 from odoo import api, fields, models
@@ -80,7 +81,8 @@ class BillingDunningNotice(models.Model):
         return True
 
     def action_print(self):
-        """Print the letters among these notices: those that are still right go out, as one PDF.
+        """Print the letters among these notices: those that are still right go out, as one PDF. What went wrong with
+        one of several is told on it.
 
         :return: the action that downloads the PDF, False when nothing is to be printed
         :raises UserError: there is no letter among them
@@ -89,7 +91,7 @@ class BillingDunningNotice(models.Model):
         letters = self.filtered(lambda notice: notice.channel == "letter" and notice.state in ("queued", "sent"))
         if not letters:
             raise UserError(self.env._("There is no letter to print among these: release them first."))
-        letters.filtered(lambda notice: notice.state == "queued")._deliver(raising=True)
+        letters.filtered(lambda notice: notice.state == "queued")._deliver(raising=len(letters) == 1)
         printed = letters.filtered(lambda notice: notice.state == "sent")
         if not printed:
             return False
@@ -269,6 +271,7 @@ class BillingDunningNotice(models.Model):
             force_record_name=self.name,
             force_email_lang=lang,
         )
+        self.case_id.message_subscribe(self.case_id.collector_id.partner_id.ids)  # who gets the answers
         self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
         return {"mail_message_id": message.id}
 
@@ -311,7 +314,7 @@ class BillingDunningNotice(models.Model):
         self.case_id.activity_schedule(
             "mail.mail_activity_data_call",
             summary=summary,
-            note=note,
+            note=note and escape(note),
             user_id=user.id,
             date_deadline=self.company_id._get_billing_today(),
         )
