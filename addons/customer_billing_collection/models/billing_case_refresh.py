@@ -215,11 +215,11 @@ class BillingCase(models.Model):
         return min(self.next_action_date or today, today)
 
     def _write_refreshed(self, rows):
-        """Write what ``_prepare_refreshed`` gives, by one statement, and log changed states."""
+        """Write what ``_prepare_refreshed`` gives, by one statement; log new states and lower balances."""
         if not rows:
             return
         cases = self.browse([row["id"] for row in rows])
-        before = {case.id: case.state for case in cases}
+        before = {case.id: (case.state, case.amount_open) for case in cases}
         cases.flush_recordset()
         columns = SQL(", ").join(SQL("%s = new.%s", SQL.identifier(n), SQL.identifier(n)) for n in REFRESHED)
         types = SQL(", ").join(SQL("%s %s", SQL.identifier(n), SQL(kind)) for n, kind in REFRESHED.items())
@@ -233,11 +233,19 @@ class BillingCase(models.Model):
         )  # fmt: skip
         cases.invalidate_recordset([*REFRESHED, "date_refreshed", "write_date", "write_uid"], flush=False)
         labels = dict(self._fields["state"]._description_selection(self.env))
-        bodies = {
-            row["id"]: f"{labels[before[row['id']]]} → {labels[row['state']]}"
-            for row in rows
-            if row["state"] != before[row["id"]]
-        }
+        bodies = {}
+        for case, row in zip(cases, rows, strict=True):
+            state, amount = before[case.id]
+            changes = [f"{labels[state]} → {labels[row['state']]}"] if row["state"] != state else []
+            if case.currency_id.compare_amounts(row["amount_open"], amount) < 0:
+                money = case.currency_id.format
+                changes.append(
+                    self.env._(
+                        "Balance: %(before)s → %(after)s", before=money(amount), after=money(row["amount_open"])
+                    )
+                )
+            if changes:
+                bodies[case.id] = ". ".join(changes)
         if bodies:
             self.browse(bodies)._message_log_batch(bodies=bodies)
 

@@ -18,8 +18,16 @@ class BillingDispute(models.Model):
         return result
 
     def _note_collection_changes(self):
-        """Let the cases of these customers be looked at again."""
-        self.env["billing.case"]._note_changes(self.sudo().partner_id.ids)
+        """Tell it on the cases of these customers, and let them be looked at again."""
+        case_model = self.env["billing.case"].sudo()  # who objects need not read cases
+        cases = case_model.search([*case_model._get_open_domain(), ("partner_id", "in", self.sudo().partner_id.ids)])
+        labels = dict(self._fields["state"]._description_selection(self.env))
+        for dispute in self.sudo() if cases else ():
+            text = self.env._("Dispute “%(name)s”: %(state)s", name=dispute.name, state=labels[dispute.state])
+            key = (dispute.partner_id, dispute.company_id.root_id, dispute.currency_id)
+            for case in cases.filtered(lambda c, key=key: (c.partner_id, c.company_id, c.currency_id) == key):
+                case._message_log(body=text)
+        case_model._note_changes(self.sudo().partner_id.ids)
 
     @api.model
     def _get_disputed_move_lines(self, move_line_ids):

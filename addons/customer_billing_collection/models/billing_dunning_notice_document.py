@@ -20,8 +20,9 @@ class BillingDunningNotice(models.Model):
     def _get_template(self):
         """The mail template of the step, as superuser: whoever sends need not read templates."""
         self.ensure_one()
-        template = self.step_id.sudo().template_id
-        return template or self.env.ref("customer_billing_collection.mail_template_reminder").sudo()
+        step_sudo = self.step_id.sudo()
+        name = "mail_template_reminder" if step_sudo.days > 0 else "mail_template_before_due"
+        return step_sudo.template_id or self.env.ref(f"customer_billing_collection.{name}").sudo()
 
     def _get_document_lines(self):
         """What the list of items shows: dicts of ``number, date, due, days_overdue, amount`` (text), ``is_credit``."""

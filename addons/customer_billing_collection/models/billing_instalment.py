@@ -1,6 +1,7 @@
 import binascii
 from datetime import timedelta
 
+from markupsafe import escape
 from PIL import Image
 
 from odoo import Command, api, fields, models
@@ -14,6 +15,7 @@ from odoo.addons.customer_billing.tools.money import to_decimal
 from ..tools import instalment as kernel
 
 MAX_NAME = 100
+MAX_INTERVAL = 60
 MAX_SIGNATURE_BYTES = 1024 * 1024
 MAX_SIGNATURE_PIXELS = 8_000_000  # a small file may unpack to very many
 LIVE = ("offered", "running")
@@ -34,7 +36,8 @@ class BillingInstalment(models.Model):
     _billing_protected = frozenset(
         (
             "name", "state", "date_offered", "date_confirmed", "confirmed_by", "confirm_ip", "confirm_note",
-            "confirm_user_id", "signature", "date_broken", "access_token",
+            "confirm_user_id", "signature", "date_broken", "access_token", "partner_id", "company_id", "currency_id",
+            "amount",
         )
     )  # fmt: skip
 
@@ -153,7 +156,14 @@ class BillingInstalment(models.Model):
             raise UserError(
                 self.env._("Agreement %s was offered: set it back to draft to change its terms.", fixed.name)
             )
-        return super().write(vals)
+        result = super().write(vals)
+        if "state" in vals and vals["state"] != "broken":  # that is told with its figures
+            label = dict(self._fields["state"]._description_selection(self.env))[vals["state"]]
+            for agreement in self:
+                agreement.case_id._message_log(
+                    body=self.env._("Agreement %(name)s: %(state)s", name=agreement.name, state=label)
+                )
+        return result
 
     @api.ondelete(at_uninstall=False)
     def _unlink_only_drafts(self):
@@ -225,12 +235,15 @@ class BillingInstalment(models.Model):
         self.ensure_one()
         self.check_access("write")
         self._check_state("draft")
-        first = fields.Date.to_date(first_date)
-        if not first or unit not in ("month", "week") or int(interval) < 1:
+        try:
+            first, interval, count = fields.Date.to_date(first_date), int(interval), int(count)
+        except (TypeError, ValueError):
+            first = None
+        if not first or unit not in ("month", "week") or not 1 <= interval <= MAX_INTERVAL:
             raise UserError(self.env._("Give a first day and a distance of one or more months or weeks."))
         try:
             parts = kernel.schedule(
-                to_decimal(self.currency_id.round(self.amount_open)), first, int(count), int(interval), unit,
+                to_decimal(self.currency_id.round(self.amount_open)), first, count, interval, unit,
                 to_decimal(self.currency_id.rounding),
             )  # fmt: skip
         except ValueError as error:
@@ -429,7 +442,7 @@ class BillingInstalment(models.Model):
         case = self.case_id._get_current_case()
         user = case.collector_id or self.user_id or self.env.user
         case.activity_schedule(
-            "mail.mail_activity_data_call", summary=summary, note=note, user_id=user.id
+            "mail.mail_activity_data_call", summary=summary, note=escape(note), user_id=user.id
         )
 
     def _remind(self):

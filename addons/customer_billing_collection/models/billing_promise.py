@@ -21,7 +21,9 @@ class BillingPromise(models.Model):
     _inherit = ["billing.protected.mixin", "mail.thread"]
     _order = "date desc, id desc"
     _check_company_auto = True
-    _billing_protected = frozenset(("state", "amount_paid", "date_decided", "origin"))
+    _billing_protected = frozenset(
+        ("state", "amount_paid", "date_decided", "origin", "partner_id", "company_id", "currency_id")
+    )
 
     case_id = fields.Many2one("billing.case", required=True, index=True, ondelete="restrict")
     partner_id = fields.Many2one(related="case_id.partner_id", store=True, index=True)
@@ -94,6 +96,8 @@ class BillingPromise(models.Model):
         promises = super().create(vals_list)
         if done := promises.filtered(lambda p: p.case_id.state in CLOSED)[:1]:
             raise UserError(self.env._("%s is closed: there is nothing to promise any more.", done.case_id.name))
+        for promise in promises:
+            promise.case_id._message_log(body=self.env._("Promised: %s", promise.display_name))
         promises.case_id._refresh()
         return promises
 
@@ -106,6 +110,12 @@ class BillingPromise(models.Model):
                 self.env._("The promise “%s” is decided: record a new one instead.", done.display_name)
             )
         result = super().write(vals)
+        if "state" in vals:
+            label = dict(self._fields["state"]._description_selection(self.env))[vals["state"]]
+            for promise in self:
+                promise.case_id._message_log(
+                    body=self.env._("Promise %(name)s: %(state)s", name=promise.display_name, state=label)
+                )
         if changed:
             self.case_id._refresh()
         return result

@@ -19,7 +19,8 @@ class BillingWriteoff(models.Model):
     _order = "id desc"
     _check_company_auto = True
     _billing_protected = frozenset(
-        ("name", "state", "move_id", "reversal_move_id", "requester_id", "approver_id", "date_suggested")
+        ("name", "state", "move_id", "reversal_move_id", "requester_id", "approver_id", "date_suggested", "partner_id",
+         "company_id", "currency_id")
     )
 
     name = fields.Char(readonly=True, default="/", copy=False)
@@ -80,7 +81,17 @@ class BillingWriteoff(models.Model):
             raise UserError(
                 self.env._("%s has been asked for: it is approved or refused as it is.", asked.display_name)
             )
-        return super().write(vals)
+        result = super().write(vals)
+        if "state" in vals:
+            label = dict(self._fields["state"]._description_selection(self.env))[vals["state"]]
+            for writeoff in self:
+                writeoff.case_id._message_log(
+                    body=self.env._(
+                        "Write-off %(name)s of %(amount)s: %(state)s",
+                        name=writeoff.name, amount=writeoff.currency_id.format(writeoff.amount), state=label,
+                    )
+                )  # fmt: skip
+        return result
 
     # Ask, approve, refuse
 
@@ -208,7 +219,8 @@ class BillingWriteoff(models.Model):
             lambda line: line.account_id.account_type == "asset_receivable"
         ).sorted("id")
         for (item, _amount, _balance), credit in zip(parts, credits_sudo, strict=True):
-            (item + credit).reconcile()
+            # the customer has paid nothing: taxes that are due on payment do not become due
+            (item + credit).with_context(no_cash_basis=True).reconcile()
         self.sudo().write({"state": "posted", "move_id": move_sudo.id})  # protected fields
 
     def _allot(self):

@@ -1,4 +1,4 @@
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from odoo import api, fields, models
 from odoo.exceptions import UserError
@@ -125,7 +125,7 @@ class BillingCaseCall(models.TransientModel):
         self.case_id.activity_schedule(
             "mail.mail_activity_data_todo",
             summary=self.env._("Find out the phone number of %s", self.partner_id.display_name),
-            note=self.note,
+            note=self.note and escape(self.note),
             user_id=(self.partner_id.user_id or self.env.user).id,
         )
 
