@@ -6,10 +6,11 @@ class BillingDunningNotice(models.Model):
 
     def _send_sms(self):
         """Send the text of the step to the customer's phone, through Odoo's queue; without a number: a call."""
-        contact = self.partner_id._get_dunning_contact()
-        number = contact._get_billing_sms_number()
-        if not number:
+        contacts = (self.partner_id._get_dunning_contact() | self.partner_id).filtered("active")
+        contact = next((contact for contact in contacts if contact._get_billing_sms_number()), None)
+        if not contact:
             return self._send_call_instead("no_contact")
+        number = contact._get_billing_sms_number()
         lang = contact.lang or self.env.lang
         # sudo: the text of a step is part of it
         template_sudo = self.step_id.sudo().sms_template_id or self.env.ref(

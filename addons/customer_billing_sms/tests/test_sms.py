@@ -109,3 +109,15 @@ class TestSms(FactsCommon, MockSMS):
         )
         field._process_ondelete()
         self.assertEqual(self.policy.step_ids.channel, "email")
+
+    def test_the_number_of_the_customer_when_its_contact_has_none(self):
+        self.env["res.partner"].create({"name": "Bills", "parent_id": self.customer.id, "type": "invoice"})
+        notice = self.notice()
+        notice._deliver()
+        self.assertEqual((notice.state, notice.channel), ("sent", "sms"))
+
+    def test_archived_customers_get_no_message(self):
+        notice = self.notice()
+        self.customer.active = False
+        notice._deliver()
+        self.assertEqual((notice.state, notice.channel, notice.reason_code), ("sent", "call", "no_contact"))
