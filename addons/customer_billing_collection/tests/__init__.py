@@ -3,6 +3,7 @@ from . import (
     test_dunning,
     test_handover,
     test_hold,
+    test_hostile,
     test_instalment,
     test_interest,
     test_night,
