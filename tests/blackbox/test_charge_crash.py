@@ -50,8 +50,7 @@ def test_invariant_1_kill_while_the_provider_is_asked_charges_once(tmp_path):
         worker = Worker("work_charges", name=name, calls=f"{calls}", hang=hang)
         assert [worker.lines.get(timeout=120)[0] for _line in range(2)] == ["ready", "asked"]
         worker.kill()
-    for _again in range(2):
-        Worker("work_charges", name=name, calls=f"{calls}").finish()
+    Worker("work_charges", name=name, calls=f"{calls}").finish()
     found = bills(name)
     assert times_called(calls, found) == [1] * BILLS, "nobody is asked twice"
     killed = [bill for bill in found if bill["attempts"] == ["processing"]]
