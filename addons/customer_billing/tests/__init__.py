@@ -25,6 +25,7 @@ from . import (
     test_receivable,
     test_report,
     test_request,
+    test_routes,
     test_run,
     test_security,
     test_situations,

@@ -4,10 +4,12 @@ from urllib.parse import parse_qs, urlparse
 
 from lxml import html
 
+from odoo.http import Request
 from odoo.tests import JsonRpcException, tagged
 from odoo.tools import mute_logger
 
 from odoo.addons.customer_billing.tests.test_portal_home import ROOM, clone_bills
+from odoo.addons.customer_billing.tests.test_routes import routes_of
 from odoo.addons.payment.tests.http_common import PaymentHttpCommon
 
 from ..tools.documents import join_ids
@@ -240,6 +242,45 @@ class TestPay(PortalCommon):
         self.assertNotIn(self.foreign.name, self.get("/my/billing/pay").text)
         self.get(f"/my/billing/pay/{self.documents}", user="pay_two", status=404)
         self.get(f"/my/billing/pay/{self.documents}", user=None, status=404)
+
+    def test_invariant_16_every_route_is_asked_for_by_strangers(self):
+        contract = self.contract_bill().billing_contract_ids
+        mandate = self.mandate(contracts=contract)
+        payment = self.pay_in(33, memo="Secret payment")
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        tx = self.send(route, values)
+        routes = {
+            "/my/billing/automatic": None,
+            "/my/billing/automatic/<int:mandate_id>/revoke": f"/my/billing/automatic/{mandate.id}/revoke",
+            "/my/billing/automatic/grant": None,
+            "/my/billing/pay": None,
+            "/my/billing/pay/<string:documents>": f"/my/billing/pay/{self.documents}",
+            "/my/billing/pay/<string:documents>/transaction": None,  # JSON, tested above
+            "/my/billing/pay/checkout": f"/my/billing/pay/checkout?bill={self.older.id}",
+            "/my/billing/receipt/<int:tx_id>": f"/my/billing/receipt/{tx.id}?access_token=guessed",
+            "/my/billing/topup": None,
+            "/my/billing/topup/<int:company_id>": f"/my/billing/topup/{self.company.id}",
+            "/my/billing/topup/<int:company_id>/transaction": None,  # JSON, tested below
+            "/my/payments/<int:payment_id>/receipt": f"/my/payments/{payment.id}/receipt",
+        }
+        self.assertEqual(set(routes), routes_of("customer_billing_payment"))
+        form = {"token_id": self.token.id, "contract_id": contract.id, "consent": "1", "digest": "x"}
+        for login in (None, "pay_two"):
+            self.authenticate(login, login)
+            data = {**form, "csrf_token": Request.csrf_token(self)}
+            for name, path in routes.items():
+                for values in (None, data):
+                    with self.subTest(login=login, route=name, post=bool(values)), mute_logger("odoo.http"):
+                        response = self.url_open(path or name, data=values)
+                        self.assertLess(response.status_code, 500)
+                        self.assertNotEqual(response.headers["Content-Type"], "application/pdf")
+                        for secret in (self.older.name, contract.name, payment.memo):
+                            self.assertNotIn(secret, response.text)
+        self.assertEqual((self.mandates(), self.mandates().state), (mandate, "active"))
+
+    def mandates(self):
+        self.env.invalidate_all()
+        return self.env["billing.payment.mandate"].search([], order="id")
 
     def test_a_signed_link_opens_without_login(self):
         url = urlparse(self.bills._get_payment_url())
