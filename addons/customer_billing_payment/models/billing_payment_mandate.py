@@ -1,7 +1,12 @@
+import logging
+
 from dateutil.relativedelta import relativedelta
+from psycopg2 import OperationalError
 
 from odoo import Command, api, fields, models
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, ConcurrencyError, UserError
+
+_logger = logging.getLogger(__name__)
 
 NOTICE_DAYS = (30, 7)  # before a method expires
 
@@ -193,7 +198,14 @@ class BillingPaymentMandate(models.Model):
             commit(remaining=len(due))
             for mandate in due:
                 left = (mandate.expiry_date - today).days
-                template.send_mail(mandate.id)
+                try:
+                    with self.env.cr.savepoint():
+                        template.send_mail(mandate.id)
+                except (OperationalError, ConcurrencyError):
+                    raise
+                except Exception as error:  # told on the mandate; the others get theirs
+                    _logger.exception("The notice about mandate %s could not be mailed", mandate.id)
+                    mandate._message_log(body=self.env._("The notice could not be mailed: %s", error))
                 mandate.sudo().notice_days = min(days for days in NOTICE_DAYS if days >= left)  # protected field
                 if not commit(1):
                     return

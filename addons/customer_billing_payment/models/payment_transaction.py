@@ -1,6 +1,13 @@
+import logging
+
+from psycopg2 import OperationalError
+
 from odoo import Command, api, fields, models
+from odoo.exceptions import ConcurrencyError
 
 from ..tools.retry import HARD, decline_kind
+
+_logger = logging.getLogger(__name__)
 
 
 class PaymentTransaction(models.Model):
@@ -60,9 +67,17 @@ class PaymentTransaction(models.Model):
         commit(remaining=len(transactions))
         for tx in transactions:
             tx.billing_receipt_due = False
-            recipients = tx.payment_id.partner_id._get_billing_recipients("billing")
-            template.send_mail(
-                tx.payment_id.id, email_values={"recipient_ids": [Command.set(recipients.ids)], "email_to": False}
-            )
+            try:
+                with self.env.cr.savepoint():
+                    recipients = tx.payment_id.partner_id._get_billing_recipients("billing")
+                    template.send_mail(
+                        tx.payment_id.id,
+                        email_values={"recipient_ids": [Command.set(recipients.ids)], "email_to": False},
+                    )
+            except (OperationalError, ConcurrencyError):
+                raise
+            except Exception as error:  # told on the payment; the others get theirs
+                _logger.exception("The receipt of %s could not be mailed", tx.reference)
+                tx.payment_id._message_log(body=self.env._("The receipt could not be mailed: %s", error))
             if not commit(1):
                 return

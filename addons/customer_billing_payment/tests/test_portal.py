@@ -94,6 +94,29 @@ class TestPay(PortalCommon):
         self.assertEqual((len(mail), len(mail.attachment_ids)), (1, 1))
         self.assertEqual((mail.recipient_ids, mail.email_to), (desk, False))
 
+    def test_a_receipt_that_fails_stops_no_other(self):
+        paid = []
+        for move in (self.older, self.newer):
+            values, route = self.context_of(self.get(f"/my/billing/pay/{move.id}"))
+            paid.append(self.send(route, values))
+            self.finish(paid[-1])
+        (paid[0] | paid[1]).billing_receipt_due = True
+        model = self.registry["mail.template"]
+        original, sent = model.send_mail, []
+
+        def send(template, res_id, **kwargs):
+            if res_id == paid[0].payment_id.id:
+                raise ValueError("no paper")
+            sent.append(res_id)
+            return original(template, res_id, **kwargs)
+
+        self.patch(model, "send_mail", send)
+        with self.in_job(), mute_logger("odoo.addons.customer_billing_payment.models.payment_transaction"):
+            self.env["payment.transaction"].sudo()._cron_billing_receipts()
+        self.assertEqual(sent, paid[1].payment_id.ids)
+        self.assertIn("no paper", paid[0].payment_id.message_ids[0].body)
+        self.assertFalse((paid[0] | paid[1]).filtered("billing_receipt_due"))
+
     def test_pay_one_of_them(self):
         values, route = self.context_of(self.get(f"/my/billing/pay/checkout?bill={self.newer.id}"))
         tx = self.send(route, values)
