@@ -93,7 +93,9 @@ class TestRoutes(BillingPortalCommon, HttpCase):
 
     def test_the_customer_reads_what_strangers_must_not(self):
         self.authenticate("portal_one", "portal_one")
-        paths = ("contracts/{contract}", "invoices/{move}", "billing/profile/{profile}", "disputes/{dispute}/files/{file}")
+        paths = (
+            "contracts/{contract}", "invoices/{move}", "billing/profile/{profile}", "disputes/{dispute}/files/{file}",
+        )  # fmt: skip
         text = "".join(self.url_open(f"/my/{path.format(**self.ids)}").text for path in paths)
         for secret in self.secrets:
             self.assertIn(secret, text)

@@ -351,7 +351,8 @@ class BillingPaymentAttempt(models.Model):
         today = self.company_id._get_billing_today()
         schedule = self.company_id._get_billing_retry_schedule()
         tries = self.search_count([("move_id", "=", self.move_id.id), ("decline_kind", "!=", False)]) + 1
-        next_date = next_try(kind, tries, today, schedule)
+        is_open = self.move_id.state == "posted" and self.move_id.payment_state in ("not_paid", "partial")
+        next_date = next_try(kind, tries, today, schedule) if is_open else False
         self.write(
             {
                 "state": "declined",
@@ -362,6 +363,9 @@ class BillingPaymentAttempt(models.Model):
             }
         )
         self.activity_ids.unlink()
+        if not is_open:  # paid or credited meanwhile: nobody is asked for anything
+            self.move_id._set_billing_charge(False)
+            return
         if next_date:
             self.move_id._set_billing_charge("retry", next_date)
         else:

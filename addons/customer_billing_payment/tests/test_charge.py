@@ -373,6 +373,17 @@ class TestCharge(PaymentBillingCommon):
         self.assertEqual(len(self.requests), 2)
         self.assertEqual(self.move.amount_residual, 0)
 
+    def test_a_refusal_of_what_was_paid_otherwise_is_told_to_nobody(self):
+        attempt = self.test_polling_gives_up_and_asks_a_person()
+        (self.pay_in(self.move.amount_total).move_id.line_ids | self.move.line_ids).filtered(
+            lambda line: line.account_type == "asset_receivable"
+        ).reconcile()
+        mails = self.env["mail.mail"].search_count([])
+        attempt.action_set_not_paid()
+        self.assertEqual((attempt.state, attempt.next_date), ("declined", False))
+        self.assertFalse(self.move.billing_charge_state)
+        self.assertEqual(self.env["mail.mail"].search_count([]), mails)
+
     def test_the_provider_answers_twice(self):
         self.charge()
         payments = self.env["account.payment"].search_count([])
