@@ -77,7 +77,7 @@ class TestBillDocument(BillingReportCommon):
         except ImportError:
             raise unittest.SkipTest("zxing-cpp is not installed")
         [code] = zxingcpp.read_barcodes(Image.open(io.BytesIO(base64.b64decode(data))))
-        self.assertEqual(code.text, self.move._get_billing_url())
+        self.assertTrue(code.text.startswith(self.move._get_billing_url()), code.text)  # a module adds what to do there
         self.assertIn(self.move.access_token, code.text)
 
     def test_draft_has_no_code(self):

@@ -18,6 +18,7 @@ class TierCommon(BillingCommon):
         super().setUpClass()
         cls.startClassPatcher(freeze_time(f"{TODAY} 12:00:00"))
         cls.env.user.tz = "UTC"
+        cls.env["billing.tier"].search([("company_id", "=", False)]).active = False  # of demo data
         cls.pricelist = cls.env["product.pricelist"].create({"name": "Gold prices", "company_id": cls.company.id})
         cls.gold, cls.silver, cls.basic = cls.env["billing.tier"].create(
             [
