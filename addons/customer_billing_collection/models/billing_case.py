@@ -54,7 +54,7 @@ class BillingCase(models.Model):
     policy_id = fields.Many2one("billing.dunning.policy", readonly=True, ondelete="restrict", index=True)
     step_id = fields.Many2one(
         "billing.dunning.step", string="Last Step", readonly=True, ondelete="restrict", index=True,
-        help="The highest step that was carried out; the case never goes back before it.",
+        help="The highest step that was carried out; what was demanded with it never goes back before it.",
     )  # fmt: skip
     next_step_id = fields.Many2one("billing.dunning.step", readonly=True, ondelete="set null", index=True)
     step_days = fields.Integer(readonly=True, copy=False, help="Days of the last step when it was carried out.")

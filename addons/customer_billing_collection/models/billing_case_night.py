@@ -138,8 +138,7 @@ class BillingCase(models.Model):
             if case.state in CLOSED:
                 raise UserError(self.env._("%s is closed: nothing is demanded any more.", case.name))
         for company, cases in self.grouped("company_id").items():
-            cases._refresh()
-            cases = cases.filtered(lambda case: case.state not in CLOSED)
+            cases = cases._refresh()
             if cases:
                 cases.with_company(company)._propose(cases._get_items(), any_day=True)
         return True
@@ -211,18 +210,24 @@ class BillingCase(models.Model):
         return result
 
     def _get_reminded(self):
-        """For each case id, the due dates that were reminded of, with the days of the last reminder."""
-        self.env["billing.dunning.notice"].flush_model(["case_id", "state", "step_id"])
+        """For each case id, the due dates that were reminded of, with the days of the last reminder; by an earlier case
+        too, where the item is still open."""
+        self.env["billing.dunning.notice"].flush_model()
+        self.env["account.move.line"].flush_model(["reconciled"])
         covered = {}
         for case, due, days in self.env.execute_query(
             SQL(
-                """SELECT notice.case_id, line.date_maturity, MAX(step.days)
-                     FROM billing_dunning_notice notice
-                     JOIN billing_dunning_step step ON step.id = notice.step_id
+                """SELECT own.id, line.date_maturity, MAX(step.days)
+                     FROM billing_case own
+                     JOIN billing_dunning_notice notice ON notice.partner_id = own.partner_id
+                          AND notice.company_id = own.company_id AND notice.currency_id = own.currency_id
+                     JOIN billing_dunning_step step ON step.id = notice.step_id AND step.days <= 0
                      JOIN billing_dunning_notice_line line ON line.notice_id = notice.id AND line.amount > 0
-                    WHERE notice.case_id = ANY(%s) AND step.days <= 0 AND line.date_maturity IS NOT NULL
+                     LEFT JOIN account_move_line item ON item.id = line.move_line_id
+                    WHERE own.id = ANY(%s) AND line.date_maturity IS NOT NULL
+                      AND (notice.case_id = own.id OR item.reconciled IS FALSE)
                       AND (notice.state = 'sent' OR notice.state = 'cancelled' AND notice.reason_code = 'manual')
-                    GROUP BY notice.case_id, line.date_maturity""",
+                    GROUP BY own.id, line.date_maturity""",
                 self.ids,
             )
         ):

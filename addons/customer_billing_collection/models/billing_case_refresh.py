@@ -48,12 +48,18 @@ class BillingCase(models.Model):
         return cases_sudo._refresh_from(items, today)
 
     def _refresh(self):
-        """Look at these cases again: their amounts, state, next step and priority; close what is paid."""
+        """Look at these cases again: their amounts, state, next step and priority; close what is paid.
+
+        :return: the cases that are open then, new ones among them
+        """
+        found = self.browse()
         for company, cases in self.sudo().filtered(lambda c: c.state not in CLOSED).grouped("company_id").items():
             today = company._get_billing_today()
             for ids in split_every(CHUNK_SIZE, cases.ids):
                 chunk = self.sudo().browse(ids)
-                chunk._refresh_from(self._read_items(company, today, chunk.partner_id.ids), today)
+                items = chunk._refresh_from(self._read_items(company, today, chunk.partner_id.ids), today)
+                found += self.browse([case.id for case in items])
+        return found
 
     def _refresh_from(self, items, today):
         """Refresh with items by customer and currency, see ``_read_items``; returns ``{case: items}`` of those open."""
@@ -69,21 +75,84 @@ class BillingCase(models.Model):
                 paid |= case
                 continue
             rows.append({"id": case.id, **case._prepare_refreshed(found, policy, today, behaviour)})
-        self._write_refreshed(rows)
-        if paid:
-            paid._close("paid")
-        return {case: found for case, found in by_case.items() if case not in paid}
+        settled = self._get_settled(rows, by_case, today)
+        self._write_refreshed([row for row in rows if row["id"] not in settled.ids])
+        if paid or settled:
+            (paid | settled)._close("paid")
+        result = {case: found for case, found in by_case.items() if case not in paid | settled}
+        return {**result, **settled._begin_anew(items, today)}
 
     def _before_refresh(self, items, today):
         """Called before states are derived, with the items of each case: decide here what payments decide."""
 
+    # The debt that was demanded
+
+    def _get_settled(self, rows, items, today):
+        """The cases whose demanded debt is settled, though other items are due.
+
+        The steps that were carried out belong to what was demanded with them. Cases stay as they are while anything is
+        agreed or in dispute, or a notice waits that is still the right one.
+
+        :param list rows: what ``_prepare_refreshed`` gives
+        :param dict items: the items by case
+        """
+        candidates = self.browse()
+        for row in rows:
+            case = self.browse(row["id"])
+            if row["state"] == "open" and case.step_days > 0 and not case._is_agreed():
+                waiting = case.notice_ids.filtered(lambda notice: notice.state in ("proposed", "queued", "failed"))
+                is_due = row["next_step_date"] == fields.Date.to_string(today)
+                if not (is_due and row["next_step_id"] in waiting.step_id.ids):
+                    candidates += case
+        if not candidates:
+            return candidates
+        still_open = [row for case in candidates for row in items[case] if row["residual"] > 0]
+        for name in ("billing.case", "billing.dunning.notice", "billing.dunning.notice.line", "billing.dunning.step"):
+            self.env[name].flush_model()
+        found = self.env.execute_query(
+            SQL(
+                """SELECT own.id
+                     FROM billing_case own
+                     JOIN billing_case demanding ON demanding.id = own.id OR (
+                              demanding.close_reason = 'merged' AND demanding.partner_id = own.partner_id
+                              AND demanding.company_id = own.company_id AND demanding.currency_id = own.currency_id)
+                     JOIN billing_dunning_notice notice ON notice.case_id = demanding.id
+                     JOIN billing_dunning_step step ON step.id = notice.step_id AND step.days > 0
+                     JOIN billing_dunning_notice_line line ON line.notice_id = notice.id AND line.amount > 0
+                    WHERE own.id = ANY(%s)
+                      AND (notice.state = 'sent' OR notice.state = 'cancelled' AND notice.reason_code = 'manual')
+                    GROUP BY own.id
+                   HAVING NOT COALESCE(BOOL_OR(line.move_line_id = ANY(%s)
+                                               OR line.move_line_id IS NULL AND line.move_id = ANY(%s)), FALSE)""",
+                candidates.ids,
+                [row["move_line_id"] for row in still_open],
+                [row["move_id"] for row in still_open],
+            )
+        )
+        return self.browse([case for [case] in found])
+
+    def _begin_anew(self, items, today):
+        """Open and refresh cases for what is due now at the customers of these closed cases, with their collectors.
+
+        :param dict items: the items by customer and currency
+        :return: the items by new case
+        """
+        if not self:
+            return {}
+        self.flush_recordset()  # one open case for each customer and currency
+        collectors = {(case.partner_id.id, case.currency_id.id): case.collector_id for case in self}
+        own = {key: items[key] for key in collectors}
+        return self.browse()._open(self.company_id, today, own, set(), collectors)._refresh_from(own, today)
+
     # Opening
 
-    def _open(self, company, today, items, known):
+    def _open(self, company, today, items, known, kept=None):
         """Open cases for customers and currencies with something to demand; returns them.
 
         :param set known: pairs of customer and currency that have a case
+        :param dict kept: collectors by customer and currency that go on
         """
+        kept = kept or {}
         partners = self.env["res.partner"].sudo().browse({partner for partner, _c in items if partner})
         policies = self.env["billing.dunning.policy"]._get_for(partners, company)
         kernels = self.env["billing.dunning.policy"].union(*policies.values())._get_kernel_policies()
@@ -107,10 +176,11 @@ class BillingCase(models.Model):
                     "company_id": company.id,
                     "currency_id": currency_id,
                     "policy_id": policy.id,
-                    "collector_id": collectors[partner].id,
+                    "collector_id": (kept.get((partner.id, currency_id), users).filtered("active") or users).id,
                     "date_opened": today,
                 }
                 for name, (partner, currency_id, policy) in zip(names, found, strict=True)
+                for users in [collectors[partner]]
             ]
         )
 

@@ -59,6 +59,13 @@ class BillingCase(models.Model):
             records_sudo = self.env[model].sudo().search([*domain, ("state", "=", state)])  # protected fields
             records_sudo._evaluate_cases(records_sudo.case_id)
 
+    def _is_agreed(self):
+        """Whether a promise or an agreement is open or offered."""
+        self.ensure_one()
+        return "open" in self.promise_ids.mapped("state") or bool(
+            {"offered", "running"}.intersection(self.instalment_ids.mapped("state"))
+        )
+
     def _close(self, reason):
         """Where nothing is left to pay, open promises and offers have no object any more."""
         cases_sudo = self.sudo()  # protected fields

@@ -137,15 +137,80 @@ class TestSending(CollectionCommon):
         with freeze_time("2026-03-31"):
             self.night()
         self.assertEqual(self.sent(), ["Second"])
+        case = self.case()
         self.invoice("2026-03-30", 50.0)
-        self.pay("2026-04-01", 100.0, invoices=old)
-        for day in ("2026-04-03", "2026-04-10"):
+        self.pay("2026-04-01", 99.0, invoices=old)
+        for day in ("2026-04-03", "2026-04-09"):
             with freeze_time(day):
                 self.night()
-        self.assertEqual(self.sent(), ["Second"])
+        self.assertEqual((self.case(), self.sent()), (case, ["Second"]))
         with freeze_time("2026-05-01"):
             self.night()
-        self.assertEqual(self.case().notice_ids.filtered(lambda n: n.state == "queued").step_id.name, "Final")
+        self.assertEqual(case.notice_ids.filtered(lambda n: n.state == "queued").step_id.name, "Final")
+
+    def test_invariant_14_a_later_debt_begins_at_its_own_step(self):
+        old = self.invoice("2026-03-10", 100.0)
+        with freeze_time("2026-03-31"):
+            self.night()
+        case = self.case()
+        case.with_user(self.collector).collector_id = second = self.new_staff("collector", login="col_second")
+        late = self.invoice("2026-03-30", 50.0)
+        self.invoice("2026-04-04", 70.0)  # was reminded of before it is due
+        with freeze_time("2026-04-01"):
+            self.night()
+            self.assertEqual(self.sent(), ["Second", "Before"])
+            self.pay("2026-04-01", 100.0, invoices=old)
+            self.env.cr.precommit.run()
+        new = self.case()
+        self.assertEqual((case.state, case.close_reason), ("closed", "paid"))
+        self.assertNotEqual(new, case)
+        self.assertEqual((new.state, new.amount_overdue, new.collector_id), ("open", 50.0, second))
+        self.assertEqual((new.next_step_id.name, str(new.next_step_date)), ("Friendly", "2026-04-02"))
+        with freeze_time("2026-04-02"):
+            self.night()
+            self.night()
+        self.assertEqual(self.sent(new), ["Friendly"])
+        self.assertEqual(new.notice_ids.line_ids.move_id, late)
+
+    @freeze_time("2026-03-31")
+    def test_a_later_debt_waits_for_what_is_agreed_or_in_dispute(self):
+        old, late = self.invoice("2026-03-10", 100.0), self.invoice("2026-04-02", 50.0)
+        self.night()
+        case = self.case()
+        with freeze_time("2026-04-06"):
+            dispute = self.env["billing.dispute"].create({"name": "Why", "move_id": late.id})
+            self.pay("2026-04-06", 100.0, invoices=old)
+            self.env.cr.precommit.run()
+            self.assertEqual(case.state, "disputed")
+            dispute.write({"state": "rejected", "resolution": "All right"})
+            self.env.cr.precommit.run()
+            self.assertEqual(case.state, "closed")
+            self.night()
+            self.assertEqual(self.sent(), ["Friendly"])
+
+    @freeze_time("2026-03-14")
+    def test_a_step_that_a_person_left_out_settles_nothing(self):
+        self.propose()
+        case = self.case()
+        self.notice.with_user(self.collector).action_cancel()
+        self.night()
+        self.assertEqual((self.case(), case.state, self.sent()), (case, "open", []))
+
+    @freeze_time("2026-03-31")
+    def test_a_later_debt_after_a_merge_of_customers(self):
+        old = self.invoice("2026-03-10", 100.0)
+        self.invoice("2026-03-29", 50.0, partner=self.other_customer)
+        self.night()
+        self.env["base.partner.merge.automatic.wizard"]._merge(
+            (self.customer | self.other_customer).ids, self.other_customer
+        )
+        case = self.case(self.other_customer)
+        case.sudo()._refresh()
+        self.assertEqual((case.state, case.step_id.name), ("open", "Second"), "the demanded debt is open")
+        self.pay("2026-03-31", 100.0, self.other_customer, invoices=old)
+        self.env.cr.precommit.run()
+        self.assertEqual(case.state, "closed")
+        self.assertEqual(self.case(self.other_customer).next_step_id.name, "Friendly")
 
     def test_invariant_14_ten_days_without_the_job(self):
         self.invoice("2026-03-10", 100.0)

@@ -214,8 +214,12 @@ class TestYear(ReceivableCommon):
             self.assertLess(oldest, day)
             self.assertLessEqual(step_day(step.days, oldest, weekdays), day, "too early")
             self.assertGreater(step.days, self.reached[case], "an earlier step, or the same one again")
+            for earlier, demanded in self.demanded[case.partner_id, case.currency_id].items():
+                if earlier != case:
+                    self.assertFalse(demanded & set(rows), "back to an earlier step: what was demanded is still open")
             self.assertEqual(set(lines), {item.id for item in overdue + credits}, "all that is due, and the credits")
             self.reached[case] = step.days
+            self.demanded[case.partner_id, case.currency_id][case].update(item.id for item in debts)
         else:
             # overdue items take the credits first, what is left pays in advance
             left = sum(item.amount for item in overdue + credits)
@@ -266,6 +270,10 @@ class TestYear(ReceivableCommon):
         for case in cases:
             key = (case.partner_id.id, case.currency_id.id)
             self.assertGreater(sum(item.amount for item in items[key]), 0, "a case of one who owes nothing")
+            is_free = all(item.free for item in items[key]) and "open" not in case.promise_ids.mapped("state")
+            if self.reached[case] and is_free and not case.notice_ids.filtered("needs_approval"):
+                demanded = self.demanded[case.partner_id, case.currency_id][case]
+                self.assertTrue(demanded & {item.id for item in items[key]}, "settled, and still at its step")
 
     def check_messages(self, notices):
         """One message for each notice by mail, none without."""
@@ -299,6 +307,7 @@ class TestYear(ReceivableCommon):
     def test_invariant_14_every_notice_is_justified_and_nobody_is_left_out(self):
         chance = random.Random(int(os.environ.get("BILLING_SEED", "1")))
         self.reached, self.reminded = defaultdict(int), {}
+        self.demanded = defaultdict(lambda: defaultdict(set))
         seen, nights = self.env["billing.dunning.notice"], 0
         for number in range(DAYS):
             day = FIRST + timedelta(days=number)

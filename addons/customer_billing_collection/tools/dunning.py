@@ -165,7 +165,8 @@ def oldest_due(items, today):
 def demand_overdue(items, policy, today, reached=0, done=(), rounding=0.01):
     """The demand for what is overdue, or None when no step is due.
 
-    The highest step that is due is taken, once; never one before ``reached`` days. Open credits are deducted.
+    The highest step that is due is taken, once; never one before ``reached`` days, those of the last step that was done
+    for the debt of the case (0 again when that debt is settled). Open credits are deducted.
 
     >>> policy = Policy((Step(1, 3), Step(2, 10)))
     >>> items = [Item(1, date(2026, 1, 1), 100.0, 100.0), Item(2, date(2026, 1, 8), -30.0, -30.0)]
