@@ -152,7 +152,7 @@ class BillingCase(models.Model):
                     "close_reason": reason,
                     "date_closed": company._get_billing_today(),
                     "next_step_id": False, "next_step_date": False, "next_action_date": False,
-                    "next_action_manual": False, "error": False,
+                    "next_action_manual": False, "error": False, "hold_requester_id": False,
                 }
             )  # fmt: skip
         waiting = cases_sudo.notice_ids.filtered(lambda notice: notice.state in ("proposed", "queued", "failed"))

@@ -12,18 +12,35 @@ class BillingCase(models.Model):
     _inherit = "billing.case"
 
     hold_allowed = fields.Boolean(related="policy_id.hold_allowed")
+    hold_requester_id = fields.Many2one(
+        "res.users", string="Hold Asked By", readonly=True, copy=False, tracking=True, index="btree_not_null"
+    )
     hold_pause_ids = fields.One2many("billing.contract.pause", "case_id", string="Held Contracts", readonly=True)
+
+    @property
+    def _billing_protected(self):
+        return super()._billing_protected | {"hold_requester_id"}
 
     def action_start_hold(self, reason=None):
         """Pause the contracts of these customers, as their policies allow.
 
+        Where the policy's hold needs an approval, the first person asks for it, and a billing manager who is another
+        person starts it by the same method.
+
         :param str reason: why; for staff
-        :raises UserError: the policy or the contracts allow no hold, or a billing manager has to do it
+        :raises UserError: the policy or the contracts allow no hold, or another billing manager has to do it
         """
         self.check_access("write")
         for case in self:
-            case._check_hold_approval()
-            case._start_hold(reason)
+            if case.date_hold or not case._is_hold_approved_by_two():
+                case._start_hold(reason)
+            elif case.hold_requester_id:
+                case._check_approver(case.hold_requester_id)
+                case._start_hold(reason)
+            else:
+                case._get_contracts_to_hold()
+                case.sudo().hold_requester_id = self.env.user  # protected field
+                case._message_log(body=case.env._("Service hold asked for: %s", reason or case.name))
         self._refresh()
         return True
 
@@ -53,13 +70,10 @@ class BillingCase(models.Model):
             "context": {"default_case_id": self.id, **context},
         }
 
-    def _check_hold_approval(self):
-        """Where the policy's hold needs an approval, its button is the billing manager's."""
+    def _is_hold_approved_by_two(self):
+        """Whether a hold needs a second person: the policy's hold step asks for it, and the company approves."""
         steps_sudo = self.policy_id.sudo().step_ids.filtered(lambda step: step.channel == "hold")
-        if any(steps_sudo.mapped("approval")) and not self.env.user.has_group("customer_billing.group_billing_manager"):
-            raise UserError(
-                self.env._("A service hold needs an approval here: let a billing manager start it on %s.", self.name)
-            )
+        return self.company_id.sudo().billing_approval and any(steps_sudo.mapped("approval"))  # sudo: settings
 
     def _start_hold(self, reason=None):
         """Pause the contracts billed to this customer in the currency of the case that may be held.
@@ -75,13 +89,7 @@ class BillingCase(models.Model):
         self.ensure_one()
         if self.date_hold:
             return self.sudo().hold_pause_ids.filtered(lambda pause: not pause.date_to).contract_id.sudo(False)
-        if not self.policy_id.sudo().hold_allowed:
-            raise UserError(
-                self.env._("The dunning policy of %s allows no service hold.", self.partner_id.display_name)
-            )
-        contracts_sudo = self._get_hold_contracts()
-        if not contracts_sudo:
-            raise UserError(self.env._("%s has no running contract that may be held.", self.partner_id.display_name))
+        contracts_sudo = self._get_contracts_to_hold()
         today = self.company_id._get_billing_today()
         paid_through = self._get_billed_through(contracts_sudo, today, paid=True)
         billed_through = self._get_billed_through(contracts_sudo, today)
@@ -101,7 +109,8 @@ class BillingCase(models.Model):
             )
         # sudo: collectors hold contracts by this method only
         pauses_sudo = self.env["billing.contract.pause"].sudo().create(vals_list)
-        self.sudo().date_hold = min(pauses_sudo.mapped("date_from"))  # protected field
+        # protected fields
+        self.sudo().write({"date_hold": min(pauses_sudo.mapped("date_from")), "hold_requester_id": False})
         self.message_post(
             body=self.env._(
                 "Service hold: %s.",
@@ -114,6 +123,17 @@ class BillingCase(models.Model):
         )  # fmt: skip
         self._mail_customer(self, self.env.ref("customer_billing_collection.mail_template_hold"))
         return contracts_sudo.sudo(False)
+
+    def _get_contracts_to_hold(self):
+        """``_get_hold_contracts``; :raises UserError: the policy allows no hold, or no contract may be held"""
+        if not self.policy_id.sudo().hold_allowed:
+            raise UserError(
+                self.env._("The dunning policy of %s allows no service hold.", self.partner_id.display_name)
+            )
+        contracts_sudo = self._get_hold_contracts()
+        if not contracts_sudo:
+            raise UserError(self.env._("%s has no running contract that may be held.", self.partner_id.display_name))
+        return contracts_sudo
 
     def _get_hold_contracts(self):
         """The running contracts that this case may hold, as superuser."""

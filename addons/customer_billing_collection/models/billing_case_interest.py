@@ -39,7 +39,7 @@ class BillingCase(models.Model):
             "context": {"default_case_id": self.id, "dialog_size": "extra-large"},
         }
 
-    # Approval by a second person, of waivers and write-offs
+    # Approval by a second person, of waivers, write-offs and service holds
 
     def _exceeds_approval_limit(self, amount):
         """Whether an amount in the currency of the case needs a second person."""
@@ -54,6 +54,6 @@ class BillingCase(models.Model):
     def _check_approver(self, preparers):
         """Raise when the user may not approve what ``preparers`` asked for."""
         if not self.env.user.has_group("customer_billing.group_billing_manager"):
-            raise UserError(self.env._("Only a billing manager approves waivers and write-offs."))
+            raise UserError(self.env._("Only a billing manager approves waivers, write-offs and service holds: ask one."))
         if self.env.user in preparers:
             raise UserError(self.env._("You asked for it yourself: let another billing manager approve it."))

@@ -156,14 +156,41 @@ class TestHold(FactsCommon):
         self.policy.step_ids = [
             Command.create({"name": "Hold", "days": 30, "channel": "hold", "approval": True})
         ]
-        with self.assertRaisesRegex(UserError, "billing manager"):
-            case.action_start_hold()
-        self.case.with_user(self.new_staff("manager", login="facts_manager")).action_start_hold()
-        self.assertTrue(self.case.date_hold)
+        self.company.billing_approval = False
+        case.action_start_hold()
+        self.assertTrue(case.date_hold, "approval is switched off")
+        case.action_release_hold()
         for role in ("sales", "auditor"):
             user = self.new_staff(role, login=f"facts_{role}")
             with self.assertRaises(AccessError):
                 self.case.with_user(user).action_release_hold()
+
+    def test_invariant_18_a_hold_with_approval_takes_two(self):
+        self.policy.step_ids = [Command.create({"name": "Hold", "days": 30, "channel": "hold", "approval": True})]
+        managers = [self.new_staff("manager", "collector", login=f"facts_manager_{n}") for n in range(2)]
+        self.company.billing_approval = True
+        self.contract.hold_allowed = False
+        with self.assertRaisesRegex(UserError, "no running contract"):
+            self.case.with_user(self.collector).action_start_hold()
+        self.contract.hold_allowed = True
+        for asker in (self.collector, managers[0]):
+            case = self.case.with_user(asker)
+            case.action_start_hold("No answer")
+            self.assertEqual((case.hold_requester_id, case.date_hold, self.contract.state), (asker, False, "active"))
+            self.assertIn("No answer", "".join(case.message_ids.mapped("body")))
+            with self.assertRaises(UserError):
+                case.action_start_hold()
+            with self.assertRaises(AccessError):
+                case.write({"hold_requester_id": self.collector.id})
+            other = self.case.with_user(managers[1])
+            other.action_start_hold()
+            self.assertEqual((other.hold_requester_id.id, other.date_hold), (False, TODAY))
+            other.action_release_hold()
+        self.case.with_user(managers[0]).action_start_hold()
+        with self.assertRaisesRegex(UserError, "Only a billing manager"):
+            self.case.with_user(self.collector).action_start_hold()
+        self.pay(500, self.debt)
+        self.assertEqual((self.case.state, self.case.hold_requester_id.id), ("closed", False))
 
     def test_usage_of_billed_days_is_charged(self):
         pause = self.env["billing.contract.pause"].create(
