@@ -66,7 +66,7 @@ def test_staff_bill_a_contract_and_the_customer_opens_the_bill(open_page, compan
     # the customer, on a phone
     portal = open_page("test-alpha", **PHONE)
     portal.goto("/my/invoices")
-    portal.locator("table a[href*='/my/invoices/']:visible, a[href*='/my/invoices/']:visible").first.click()
+    portal.locator("tbody a[href*='/my/invoices/']:visible", has_text="INV/").first.click()
     expect(portal.locator("body")).to_contain_text("Test hosting")
     expect(portal.locator("body")).to_contain_text("132.00")
     width = portal.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -1,7 +1,9 @@
 """A collector's day by hand: the worklist, the most important customer on the phone, a promise, the next customer."""
 
 import datetime
+import time
 
+import odoorpc
 from playwright.sync_api import expect
 
 import live
@@ -12,7 +14,14 @@ def run_job(company, name):
     [found] = company.admin.env["ir.model.data"].search_read(
         [("module", "=", "customer_billing_collection"), ("name", "=", name)], ["res_id"]
     )
-    company.admin.env["ir.cron"].method_direct_trigger([found["res_id"]])
+    for seconds_left in reversed(range(60)):
+        try:
+            company.admin.env["ir.cron"].method_direct_trigger([found["res_id"]])
+            return
+        except odoorpc.error.RPCError as error:
+            if "already executing" not in str(error) or not seconds_left:
+                raise
+            time.sleep(1)
 
 
 def make_overdue(company, amounts):
