@@ -54,6 +54,8 @@ class BillingCase(models.Model):
     def _check_approver(self, preparers):
         """Raise when the user may not approve what ``preparers`` asked for."""
         if not self.env.user.has_group("customer_billing.group_billing_manager"):
-            raise UserError(self.env._("Only a billing manager approves waivers, write-offs and service holds: ask one."))
+            raise UserError(
+                self.env._("Only a billing manager approves waivers, write-offs and service holds: ask one.")
+            )
         if self.env.user in preparers:
             raise UserError(self.env._("You asked for it yourself: let another billing manager approve it."))

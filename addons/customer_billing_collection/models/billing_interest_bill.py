@@ -25,7 +25,7 @@ class BillingInterest(models.Model):
 
         :param company: the company that bills
         :param date date: the date of the bills
-        :param cases: only these; None: all of the company
+        :param cases: only these; None: all of the company but what was written off or handed over
         :param date through: only entries up to this day
         :return: the new bills
         :raises UserError: when the policy has no product for interest
@@ -41,7 +41,8 @@ class BillingInterest(models.Model):
         if cases is not None:
             domain.append(("case_id", "in", cases.ids))
         else:
-            domain.append(("case_id.state", "!=", "written_off"))  # of debt that was given up by hand only
+            # of debt that was given up or handed over by hand only
+            domain += [("case_id.state", "!=", "written_off"), ("case_id.date_legal", "=", False)]
         if through:
             domain.append(("date_to", "<=", through))
         entries = self.search(domain, order="partner_id, currency_id, date_to, id")

@@ -360,6 +360,15 @@ class TestHostileInterest(InterestCommon):
         self.assertEqual(self.case.interest_ids.mapped("state"), ["pending"])
         self.assertTrue(self.charge(self.case), "by hand")
 
+    def test_the_job_bills_no_interest_of_what_was_handed_over(self):
+        self.invoice(1000.0)
+        self.accrue("2026-02-28")
+        self.case.sudo().date_legal = "2026-03-01"
+        with freeze_time("2026-03-07"), self.in_job():
+            self.interest.with_user(SUPERUSER_ID)._cron_accrue()
+        self.assertEqual(set(self.case.interest_ids.mapped("state")), {"pending"})
+        self.assertTrue(self.charge(self.case), "by hand")
+
     def write_off(self, invoice, amount):
         self.company.billing_bad_debt_account_id = self.company_data["default_account_expense"]
         self.company.billing_approval = False
