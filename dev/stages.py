@@ -4,12 +4,15 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import build
 import postgres
 import server
 from env import ADDONS, CHECKOUT, folder, lock, modules, odoo_command, odoo_environment, run, say
 
+# What a machine with many cores still does at once: each process needs a database and about 1 GB of memory.
+MODULE_PROCESSES = 4
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 # All of pylint-odoo's checks and a few of pylint's, but not these: README fragments are in readme/; a label may
@@ -22,9 +25,9 @@ PYLINT_CHECKS = (
 )
 
 
-def _pytest(*args, env=None):
+def _pytest(*args, env=None, log=None):
     """pytest; that it found no test at all (code 5) is a failure unless the caller says otherwise."""
-    return run([*PYTEST, *args], cwd=CHECKOUT, env=env or odoo_environment())
+    return run([*PYTEST, *args], cwd=CHECKOUT, env=env or odoo_environment(), log=log)
 
 
 def lint(_options):
@@ -48,17 +51,41 @@ def kernel(options):
 
 
 def module(options):
-    """pytest-odoo on a database of its own; a whole run starts with Odoo's own rules (test_lint) for our files."""
+    """pytest-odoo on a database of its own; a whole run starts with Odoo's own rules (test_lint) for our files.
+
+    A whole run is shared out by files among as many processes as there are cores, each with its own database.
+    """
     postgres.start()
     database = build.test()
     with lock(f"{database}-run"):
-        conf = server.write_config(database, database, cron=0)
-        targets = [] if _names_a_path(options.rest) else [str(path) for path in sorted(ADDONS.glob("*/tests"))]
-        if not options.rest:
-            targets.append("tests/lint")
-        return _pytest(
-            "-p", "odoo", f"--odoo-config={conf}", f"--odoo-database={database}", "--odoo-http", *targets, *options.rest
-        )
+        if options.rest:
+            targets = [] if _names_a_path(options.rest) else _module_test_files()
+            return _module_share(database, [*targets, *options.rest])
+        count = min(os.cpu_count() or 1, MODULE_PROCESSES)
+        databases = [database, *(f"{database}_{number}" for number in range(2, count + 1))]
+        for other in databases[1:]:
+            postgres.copy(database, other)
+        files = sorted(_module_test_files(), key=os.path.getsize, reverse=True)
+        shares = [sorted(files[number::count]) for number in range(count)]
+        shares[-1].append("tests/lint")
+        logs = [None, *(folder("log") / f"{other}-run.log" for other in databases[1:])]
+        with ThreadPoolExecutor(count) as pool:
+            codes = list(pool.map(_module_share, databases, shares, logs))
+        for log in logs[1:]:
+            print(f"\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
+        return max(codes, key=abs)
+
+
+def _module_test_files():
+    return [str(path) for path in sorted(ADDONS.glob("*/tests/test_*.py"))]
+
+
+def _module_share(database, targets, log=None):
+    if log:
+        log.unlink(missing_ok=True)
+    conf = server.write_config(database, database, cron=0)
+    odoo = ("-p", "odoo", f"--odoo-config={conf}", f"--odoo-database={database}", "--odoo-http")
+    return _pytest(*odoo, *targets, log=log)
 
 
 def _names_a_path(args):
