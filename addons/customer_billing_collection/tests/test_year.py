@@ -16,8 +16,10 @@ from odoo.tests import tagged
 
 from odoo.addons.customer_billing.tests.test_receivable import ReceivableCommon
 
-LONG = os.environ.get("BILLING_YEAR") == "1"
-CUSTOMERS, DAYS = (300, 365) if LONG else (30, 60)
+# the long form: 300 customers for a year; other sizes as customers x days
+SIZE = {"": "30x60", "1": "300x365"}
+YEAR = os.environ.get("BILLING_YEAR", "")
+CUSTOMERS, DAYS = map(int, SIZE.get(YEAR, YEAR).split("x"))
 FIRST = date(2026, 1, 5)
 OPEN_ITEMS = """
     SELECT line.id, line.partner_id, line.currency_id, COALESCE(line.date_maturity, line.date),
