@@ -67,6 +67,7 @@ class BillingCase(models.Model):
         self._before_refresh(by_case, today)
         self._exclude_protected(by_case)
         behaviour = self._get_behaviour(self.company_id, self.partner_id.ids, today) if self else {}
+        demanded = self._take_over_steps(by_case)
         kernels = self.policy_id._get_kernel_policies()
         rows, paid = [], self.browse()
         for case, found in by_case.items():
@@ -75,7 +76,7 @@ class BillingCase(models.Model):
                 paid |= case
                 continue
             rows.append({"id": case.id, **case._prepare_refreshed(found, policy, today, behaviour)})
-        settled = self._get_settled(rows, by_case, today)
+        settled = self._get_settled(rows, demanded, today)
         self._write_refreshed([row for row in rows if row["id"] not in settled.ids])
         if paid or settled:
             (paid | settled)._close("paid")
@@ -87,49 +88,76 @@ class BillingCase(models.Model):
 
     # The debt that was demanded
 
-    def _get_settled(self, rows, items, today):
+    def _take_over_steps(self, items):
+        """Let these cases go on after the highest step that was carried out for what is open, in an earlier case too.
+
+        A case that was covered by credits is closed; when the credits are used otherwise, or a payment is taken back,
+        another one finds items that were demanded before.
+
+        :param dict items: the items by case, with exclusions
+        :return: the cases with items that were demanded and that credits do not cover
+        """
+        lines, moves = {}, {}
+        for case, rows in items.items():
+            uncovered = {item.key for item in dunning.uncovered(self._get_kernel_items(rows), case._get_rounding())}
+            for row in rows:
+                if row["move_line_id"] in uncovered:
+                    lines[row["move_line_id"]] = moves[row["move_id"]] = case
+        steps = {}
+        for line, move, step, days in self._read_demanded(list(lines), list(moves)):
+            steps[lines.get(line) or moves[move]] = step, days
+        for case, (step, days) in steps.items():
+            if days > case.step_days:
+                case.with_context(tracking_disable=True).write({"step_id": step, "step_days": days})
+        return self.browse([case.id for case in steps])
+
+    @api.model
+    def _read_demanded(self, move_line_ids, move_ids):
+        """The steps after the due date that were carried out for items, the highest last: rows of item, document, step
+        and its days at the time; the item is empty where it is gone, and its document was demanded."""
+        if not move_line_ids:
+            return []
+        for name in ("billing.case", "billing.dunning.notice", "billing.dunning.notice.line", "billing.dunning.step"):
+            self.env[name].flush_model()
+        return self.env.execute_query(
+            SQL(
+                """SELECT line.move_line_id, line.move_id, step.id,
+                          CASE WHEN step.id = demanding.step_id THEN demanding.step_days ELSE step.days END AS days
+                     FROM billing_dunning_notice_line line
+                     JOIN billing_dunning_notice notice ON notice.id = line.notice_id
+                     JOIN billing_case demanding ON demanding.id = notice.case_id
+                     JOIN billing_dunning_step step ON step.id = notice.step_id AND step.days > 0
+                    WHERE (line.move_line_id = ANY(%s) OR line.move_line_id IS NULL AND line.move_id = ANY(%s))
+                      AND line.amount > 0
+                      AND (notice.state = 'sent' OR notice.state = 'cancelled' AND notice.reason_code = 'manual')
+                    ORDER BY days, step.id""",
+                move_line_ids,
+                move_ids,
+            )
+        )
+
+    def _get_settled(self, rows, demanded, today):
         """The cases whose demanded debt is settled, though other items are due.
 
         The steps that were carried out belong to what was demanded with them. Cases stay as they are while anything is
         agreed or in dispute, or a notice waits that is still the right one.
 
         :param list rows: what ``_prepare_refreshed`` gives
-        :param dict items: the items by case
+        :param demanded: the cases in which something is open that was demanded
         """
-        candidates = self.browse()
-        for row in rows:
-            case = self.browse(row["id"])
-            if row["state"] == "open" and case.step_days > 0 and not case._is_agreed():
-                waiting = case.notice_ids.filtered(lambda notice: notice.state in ("proposed", "queued", "failed"))
-                is_due = row["next_step_date"] == fields.Date.to_string(today)
-                if not (is_due and row["next_step_id"] in waiting.step_id.ids):
-                    candidates += case
-        if not candidates:
-            return candidates
-        still_open = [row for case in candidates for row in items[case] if row["residual"] > 0]
-        for name in ("billing.case", "billing.dunning.notice", "billing.dunning.notice.line", "billing.dunning.step"):
-            self.env[name].flush_model()
-        found = self.env.execute_query(
-            SQL(
-                """SELECT own.id
-                     FROM billing_case own
-                     JOIN billing_case demanding ON demanding.id = own.id OR (
-                              demanding.close_reason = 'merged' AND demanding.partner_id = own.partner_id
-                              AND demanding.company_id = own.company_id AND demanding.currency_id = own.currency_id)
-                     JOIN billing_dunning_notice notice ON notice.case_id = demanding.id
-                     JOIN billing_dunning_step step ON step.id = notice.step_id AND step.days > 0
-                     JOIN billing_dunning_notice_line line ON line.notice_id = notice.id AND line.amount > 0
-                    WHERE own.id = ANY(%s)
-                      AND (notice.state = 'sent' OR notice.state = 'cancelled' AND notice.reason_code = 'manual')
-                    GROUP BY own.id
-                   HAVING NOT COALESCE(BOOL_OR(line.move_line_id = ANY(%s)
-                                               OR line.move_line_id IS NULL AND line.move_id = ANY(%s)), FALSE)""",
-                candidates.ids,
-                [row["move_line_id"] for row in still_open],
-                [row["move_id"] for row in still_open],
-            )
-        )
-        return self.browse([case for [case] in found])
+        settled = self.browse()
+        for case, row in zip(self.browse([row["id"] for row in rows]), rows, strict=True):
+            if case in demanded or row["state"] != "open" or case.step_days <= 0 or case._is_agreed():
+                continue
+            notices = case.notice_ids
+            waiting = notices.filtered(lambda notice: notice.state in ("proposed", "queued", "failed"))
+            if row["next_step_date"] == fields.Date.to_string(today) and row["next_step_id"] in waiting.step_id.ids:
+                continue
+            done = notices.filtered(lambda notice: notice.step_id.days > 0 and notice._is_done())
+            # a step that a person left out before anything was demanded settles nothing
+            if not done or any(line.amount > 0 for line in done.line_ids):
+                settled += case
+        return settled
 
     def _begin_anew(self, items, today):
         """Open and refresh cases for what is due now at the customers of these closed cases, with their collectors.
@@ -243,7 +271,7 @@ class BillingCase(models.Model):
         days = max((row["days_overdue"] for row in overdue), default=0)
         late_share, broken_share = behaviour.get(self.partner_id.id, (0.0, 0.0))
         priority, age_factor, behaviour_factor = dunning.priority(overdue_company, days, late_share, broken_share)
-        oldest = dunning.oldest_due(kernel_items, today)
+        oldest = dunning.oldest_due(kernel_items, today, self._get_rounding())
         step, day = dunning.next_step(policy, oldest, today, self.step_days, self._get_done_steps())
         action_day = self._get_action_date(oldest, day, today)
         return {
@@ -270,8 +298,8 @@ class BillingCase(models.Model):
         }
 
     def _get_done_steps(self):
-        """Ids of the steps that were carried out or left out by a person in this case."""
-        return set(self.notice_ids.filtered(lambda notice: notice._is_done()).step_id.ids)
+        """Ids of the steps that were carried out or left out by a person in this case, and of that taken over."""
+        return set((self.notice_ids.filtered(lambda notice: notice._is_done()).step_id | self.step_id).ids)
 
     def _get_action_date(self, oldest, step_day, today):
         """The day on which somebody looks at the case: as a person has set it, or that of the next step.

@@ -214,6 +214,7 @@ class BillingDunningNotice(models.Model):
             self._leave_out("legal" if case.state not in CLOSED else case.close_reason or "paid")
             return None, None
         items = case._get_items()
+        case._take_over_steps(items)
         demands = case._get_demands(items, any_day=True)[case]
         step = self.step_id.sudo()
         demand = next((demand for demand in demands if demand.step.key == step.id), None)

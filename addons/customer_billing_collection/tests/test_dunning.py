@@ -1,8 +1,9 @@
+from datetime import timedelta
 from unittest.mock import patch
 
 from freezegun import freeze_time
 
-from odoo import Command
+from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
@@ -171,6 +172,72 @@ class TestSending(CollectionCommon):
             self.night()
         self.assertEqual(self.sent(new), ["Friendly"])
         self.assertEqual(new.notice_ids.line_ids.move_id, late)
+
+    def work_nights(self, *days):
+        for day in days:
+            with freeze_time(f"2026-{day}"):
+                self.night()
+
+    def test_invariant_14_what_was_demanded_keeps_its_step_in_another_case(self):
+        old = self.invoice("2026-03-10", 100.0)
+        self.work_nights("03-21")
+        case = self.case()
+        credit = self.pay("2026-03-22", 100.0)  # nobody knows yet what it is for
+        self.work_nights("03-22")
+        self.assertEqual((case.state, case.close_reason, self.sent()), ("closed", "paid", ["Call"]))
+        late = self.invoice("2026-03-23", 50.0)
+        self.work_nights("03-24", "03-25", "03-26")
+        new = self.case()
+        self.assertNotEqual(new, case)
+        self.assertEqual((self.sent(new), new.notice_ids.amount), (["Friendly"], 50.0), "what the credit leaves over")
+        self.assertEqual(new.notice_ids.line_ids.move_id, old | late | credit)
+        with freeze_time("2026-03-27"):
+            self.match(credit, late)  # so the older bill is not paid
+            self.env.cr.precommit.run()
+        self.assertEqual((new.state, new.step_id.name, new.step_days), ("open", "Call", 10))
+        self.work_nights("03-27", "03-28")
+        self.assertEqual(self.sent(new), ["Friendly"])
+        self.assertEqual((new.next_step_id.name, str(new.next_step_date)), ("Second", "2026-03-30"))
+        self.work_nights("03-30")
+        self.assertEqual(self.sent(new), ["Friendly", "Second"])
+        with freeze_time("2026-03-31"):
+            self.invoice("2026-03-28", 30.0)
+            self.match(credit, old)
+            self.pay("2026-03-31", 50.0, invoices=old)
+            self.env.cr.precommit.run()
+        self.assertEqual((new.state, self.case().next_step_id.name), ("closed", "Friendly"), "all of that is settled")
+
+    def test_invariant_14_a_payment_that_came_back(self):
+        old = self.invoice("2026-03-10", 100.0)
+        self.work_nights("03-21")
+        case = self.case()
+        payment = self.pay("2026-03-22", 100.0, invoices=old)
+        self.env.cr.precommit.run()
+        self.assertEqual(case.state, "closed")
+        self.invoice("2026-03-23", 50.0)
+        with freeze_time("2026-03-26"):
+            self.night(send=False)
+            notice = self.case().notice_ids
+            self.assertEqual((notice.step_id.name, notice.state), ("Friendly", "queued"))
+            payment.button_draft()
+            self.send()  # before the case was looked at again
+        self.assertEqual(notice.state, "skipped", "the older bill had its reminder")
+        self.work_nights("03-27", "03-29")
+        self.assertEqual((self.sent(), self.case().step_id.name), ([], "Call"))
+        self.work_nights("03-30")
+        self.assertEqual(self.sent(), ["Second"])
+
+    @freeze_time("2026-03-31")
+    def test_a_step_waits_for_what_credits_leave_over(self):
+        old = self.invoice("2026-03-01", 100.0)
+        self.pay("2026-03-05", 100.0)
+        self.invoice("2026-03-30", 50.0)
+        self.night()
+        self.assertEqual((self.skipped(), self.sent()), (["credits"], []))
+        self.assertEqual((self.case().next_step_id.name, str(self.case().next_step_date)), ("Friendly", "2026-04-02"))
+        self.work_nights("04-02")
+        self.assertEqual(self.sent(), ["Friendly"])
+        self.assertIn(old, self.case().notice_ids.line_ids.move_id)
 
     @freeze_time("2026-03-31")
     def test_a_later_debt_waits_for_what_is_agreed_or_in_dispute(self):
@@ -387,18 +454,32 @@ class TestSending(CollectionCommon):
             self.case().notice_ids.with_user(self.collector).action_send()
             self.assertEqual(self.case().notice_ids.state, "sent")
 
-    def test_the_day_is_that_of_the_company(self):
-        self.company.partner_id.tz = "America/New_York"
-        self.invoice("2026-03-04", 100.0)
-        with freeze_time("2026-03-07 04:30:00"):  # still the 6th in New York
-            self.night()
-            self.assertFalse(self.sent())
-        with freeze_time("2026-03-08 06:30:00"):  # the night in which the clock goes forward
-            self.night()
-        with freeze_time("2026-03-08 07:30:00"):
-            self.night()
-        self.assertEqual(self.sent(), ["Friendly"])
-
+    def test_invariant_14_each_step_once_where_the_clock_changes(self):
+        """Nights shortly before and after local midnight, and in the hour that is missing or comes twice."""
+        self.company.billing_dunning_policy_id = self.new_policy(
+            {"name": "On the day", "days": 3}, {"name": "A day later", "days": 4}
+        )
+        for zone, day, times in (
+            # 2:00 EST is 3:00 EDT
+            ("America/New_York", "03-08", ("08 04:55", "08 05:05", "08 06:30", "08 07:30", "09 03:55", "09 04:05")),
+            ("Europe/Berlin", "03-29", ("28 22:55", "28 23:05", "29 00:30", "29 01:30", "29 21:55", "29 22:05")),
+            ("Europe/Berlin", "10-25", ("24 21:55", "24 22:05", "25 00:30", "25 01:30", "25 22:55", "25 23:05")),
+            # 2:00 EDT is 1:00 EST
+            ("America/New_York", "11-01", ("01 03:55", "01 04:05", "01 05:30", "01 06:30", "02 04:55", "02 05:05")),
+        ):
+            self.company.partner_id.tz = zone
+            changed = fields.Date.to_date(f"2026-{day}")
+            partner = self.env["res.partner"].create({"name": f"{zone} {day}", "email": "clock@test.example"})
+            self.invoice(changed - timedelta(days=3), 100.0, partner)
+            sent = []
+            for time in times:
+                with freeze_time(f"2026-{day[:3]}{time}:00"):
+                    self.night()
+                sent.append([str(notice.date)[5:] for notice in self.case(partner).notice_ids.sorted("id")])
+            after = str(changed + timedelta(days=1))[5:]
+            with self.subTest(zone=zone, day=day):
+                self.assertEqual(sent, [[], [day], [day], [day], [day], [day, after]])
+                self.assertEqual(self.sent(self.case(partner)), ["On the day", "A day later"])
 
     @freeze_time("2026-03-14")
     def test_a_bill_that_was_reminded_of_can_be_corrected(self):

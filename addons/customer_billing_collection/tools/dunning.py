@@ -157,16 +157,34 @@ def next_step(policy, oldest, today, reached, done):
     return None, None
 
 
-def oldest_due(items, today):
-    """The first due date of what is overdue and may be demanded, or None."""
-    return min((item.due for item in items if item.amount > 0 and not item.excluded and item.due < today), default=None)
+def uncovered(items, rounding=0.01):
+    """The items that credits do not cover when they are used for the oldest first; those that are excluded take none.
+
+    >>> items = [Item(1, date(2026, 1, 1), 100.0, 100.0), Item(2, date(2026, 1, 8), 50.0, 50.0, "dispute"),
+    ...          Item(3, date(2026, 1, 9), 70.0, 70.0), Item(4, date(2026, 1, 9), -120.0, -120.0)]
+    >>> [item.key for item in uncovered(items)]
+    [2, 3]
+    """
+    credit = -sum(item.amount for item in items if item.amount < 0)
+    found = []
+    for item in sorted((item for item in items if item.amount > 0), key=lambda i: (i.due, i.key)):
+        credit -= 0 if item.excluded else item.amount
+        if item.excluded or credit < -rounding / 2:
+            found.append(item)
+    return found
+
+
+def oldest_due(items, today, rounding=0.01):
+    """The first due date of what is overdue, may be demanded and is not covered by credits, or None."""
+    return next((i.due for i in uncovered(items, rounding) if not i.excluded and i.due < today), None)
 
 
 def demand_overdue(items, policy, today, reached=0, done=(), rounding=0.01):
     """The demand for what is overdue, or None when no step is due.
 
     The highest step that is due is taken, once; never one before ``reached`` days, those of the last step that was done
-    for the debt of the case (0 again when that debt is settled). Open credits are deducted.
+    for the debt of the case (0 again when that debt is settled). Open credits are deducted; the days of a step are
+    counted from the oldest item that they do not cover.
 
     >>> policy = Policy((Step(1, 3), Step(2, 10)))
     >>> items = [Item(1, date(2026, 1, 1), 100.0, 100.0), Item(2, date(2026, 1, 8), -30.0, -30.0)]
@@ -180,6 +198,12 @@ def demand_overdue(items, policy, today, reached=0, done=(), rounding=0.01):
     >>> credit = [*items, Item(3, date(2026, 1, 9), -70.0, -70.0)]
     >>> demand_overdue(credit, policy, date(2026, 1, 20)).reason
     'credits'
+    >>> late = [*items, Item(4, date(2026, 1, 16), 5.0, 5.0), Item(5, date(2026, 1, 9), -70.0, -70.0)]
+    >>> demand = demand_overdue(late, policy, date(2026, 1, 20))
+    >>> demand.step.key, demand.amount, demand.keys
+    (1, 5.0, (1, 4, 2, 5))
+    >>> demand_overdue(late, policy, date(2026, 1, 18)).reason
+    'credits'
     """
     overdue = sorted((item for item in items if item.amount > 0 and item.due < today), key=lambda i: (i.due, i.key))
     if not overdue:
@@ -190,13 +214,14 @@ def demand_overdue(items, policy, today, reached=0, done=(), rounding=0.01):
     demanded = [item for item in overdue if not item.excluded]
     if not demanded:
         return Demand(would_be[-1], (), 0.0, 0.0, overdue[0].excluded)
-    due = due_steps(policy, demanded[0].due, today, reached, done)
+    oldest = oldest_due(items, today, rounding) or demanded[0].due
+    due = due_steps(policy, oldest, today, reached, done)
     listed = demanded + [item for item in items if item.amount < 0]
     keys = tuple(item.key for item in listed)
     amount = sum(item.amount for item in listed)
     amount_company = sum(item.amount_company for item in listed)
     if not due:
-        return Demand(would_be[-1], keys, amount, amount_company, overdue[0].excluded)
+        return Demand(would_be[-1], keys, amount, amount_company, overdue[0].excluded or "credits")
     reason = None
     allowed = [step for step in due if amount_company >= step.minimum - rounding / 2]
     if amount < rounding / 2:
