@@ -379,7 +379,7 @@ class TestYear(ReceivableCommon):
         counts = seen.grouped(lambda notice: notice.step_id.name)
         self.assertEqual(set(counts), {"Before", "Reminder", "Call", "Final"}, "the days show little")
         self.assertGreater(len(seen), CUSTOMERS // 2)
-        cases = self.env["billing.case"].search([]).sorted("id").grouped(lambda case: (case.partner_id, case.currency_id))
+        cases = self.env["billing.case"].search([], order="id").grouped(lambda c: (c.partner_id, c.currency_id))
         self.assertTrue(
             any(
                 earlier.date_closed == later.date_opened and self.reached[earlier]
