@@ -231,7 +231,8 @@ class TestYear(ReceivableCommon):
         self.assertGreater(notice.amount, 0)
         self.assertTrue(all(item.free for item in debts), "disputed or promised")
         weekdays = case.policy_id == self.policies[0]
-        self.assertFalse(weekdays and day.weekday() > 4, "a day off")
+        if not notice.approver_id:  # a person may send on any day
+            self.assertFalse(weekdays and day.weekday() > 4, "a day off")
         in_company = sum(item.company_amount for item in listed)
         self.assertGreaterEqual(in_company, max(step.minimum_amount, case.policy_id.minimum_amount) - 0.01)
         if step.days > 0:
