@@ -30,6 +30,7 @@
         "wizard/billing_case_handover_views.xml",
         "views/billing_dunning_step_views.xml",
         "views/billing_dunning_policy_views.xml",
+        "views/billing_collector_rule_views.xml",
         "views/billing_dunning_notice_views.xml",
         "views/billing_promise_views.xml",
         "views/billing_instalment_views.xml",

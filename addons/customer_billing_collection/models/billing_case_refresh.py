@@ -195,7 +195,8 @@ class BillingCase(models.Model):
         if not found:
             return self.browse()
         names = self.env["ir.sequence"]._get_billing_numbers("billing.case", len(found))
-        collectors = self._get_collectors(company, partners.union(*(partner for partner, _c, _p in found)))
+        collectors = self._get_collectors(company, self._sum_overdue(items, [partner for partner, _c, _p in found]))
+        able = self._get_able_collectors(company)
         return self.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(
             [
                 {
@@ -204,13 +205,25 @@ class BillingCase(models.Model):
                     "company_id": company.id,
                     "currency_id": currency_id,
                     "policy_id": policy.id,
-                    "collector_id": (kept.get((partner.id, currency_id), users).filtered("active") or users).id,
+                    "collector_id": (kept.get((partner.id, currency_id), users) & able or users).id,
                     "date_opened": today,
                 }
                 for name, (partner, currency_id, policy) in zip(names, found, strict=True)
                 for users in [collectors[partner]]
             ]
         )
+
+    @api.model
+    def _sum_overdue(self, items, partners):
+        """What is overdue of customers in all, credits deducted, in company currency: {customer: amount}."""
+        amounts = dict.fromkeys(partners, 0.0)
+        for (partner_id, _currency), rows in items.items():
+            partner = self.env["res.partner"].sudo().browse(partner_id or ())
+            if partner in amounts:
+                amounts[partner] += sum(
+                    row["residual_company"] for row in rows if row["residual"] < 0 or row["days_overdue"] > 0
+                )
+        return amounts
 
     @api.model
     def _is_to_open(self, items, policy, today, currency_id):
@@ -233,32 +246,6 @@ class BillingCase(models.Model):
         )
         credit = sum(row["residual"] for row in rows if row["residual"] < 0)
         return due + credit >= self.currency_id.rounding / 2
-
-    @api.model
-    def _get_collectors(self, company, partners):
-        """The collector of each customer: its own, that of the company, or who has the fewest open cases.
-
-        :return: {partner: user, maybe none}
-        """
-        partners = partners.sudo().with_company(company)  # sudo: settings, whoever asks
-        collectors = {partner: partner.billing_collector_id.filtered("active") for partner in partners}
-        default = company.sudo().billing_collector_id
-        group = self.env.ref("customer_billing.group_billing_collector").sudo()
-        staff = group.user_ids.filtered(lambda user: company in user.company_ids).sorted("id")
-        if default or not staff or all(collectors.values()):
-            return {partner: user or default for partner, user in collectors.items()}
-        counts = dict.fromkeys(staff, 0)
-        counts.update(
-            self.sudo()._read_group(
-                [*self._get_open_domain(), ("collector_id", "in", staff.ids)], ["collector_id"], ["__count"]
-            )
-        )
-        for partner, user in collectors.items():
-            if not user:
-                collectors[partner] = min(staff, key=lambda user: (counts[user], user.id))
-            if collectors[partner] in counts:
-                counts[collectors[partner]] += 1
-        return collectors
 
     # Refreshing
 

@@ -1,5 +1,6 @@
 from . import (
     test_case,
+    test_collector,
     test_dunning,
     test_handover,
     test_hold,

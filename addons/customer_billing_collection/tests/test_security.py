@@ -16,6 +16,7 @@ ACCESS = {
     #                                  nobody sales collector auditor officer manager portal
     "billing.dunning.policy":          (NONE, READ, READ, READ, READ, FULL, NONE),
     "billing.dunning.step":            (NONE, READ, READ, READ, READ, FULL, NONE),
+    "billing.collector.rule":          (NONE, NONE, READ, READ, READ, FULL, NONE),
     "billing.case":                    (NONE, READ, "rw", READ, "rw", "rw", NONE),
     "billing.dunning.notice":          (NONE, READ, "rw", READ, READ, "rw", NONE),
     "billing.dunning.notice.line":     (NONE, READ, READ, READ, READ, READ, NONE),
@@ -40,10 +41,10 @@ ACCESS = {
 }  # fmt: skip
 
 WATCHED = (
-    "billing.dunning.policy", "billing.dunning.step", "billing.case", "billing.dunning.notice",
-    "billing.dunning.notice.line", "billing.promise", "billing.instalment", "billing.instalment.line",
-    "billing.interest", "billing.writeoff", "billing.contract.pause", "account.move", "mail.mail", "mail.message",
-    "mail.activity", "ir.attachment", "ir.cron.trigger",
+    "billing.dunning.policy", "billing.dunning.step", "billing.collector.rule", "billing.case",
+    "billing.dunning.notice", "billing.dunning.notice.line", "billing.promise", "billing.instalment",
+    "billing.instalment.line", "billing.interest", "billing.writeoff", "billing.contract.pause", "account.move",
+    "mail.mail", "mail.message", "mail.activity", "ir.attachment", "ir.cron.trigger",
 )  # fmt: skip
 
 # What public methods are called with; the others take nothing.
@@ -119,6 +120,9 @@ class TestAccess(CollectionCommon):
         cls.records = {
             "billing.dunning.policy": cls.policy,
             "billing.dunning.step": cls.policy.step_ids[0],
+            "billing.collector.rule": cls.env["billing.collector.rule"].create(
+                {"name": "All", "collector_ids": [Command.set(cls.collector.ids)]}
+            ),
             "billing.case": cls.own,
             "billing.dunning.notice": cls.own_notice,
             "billing.dunning.notice.line": cls.own_notice.line_ids,

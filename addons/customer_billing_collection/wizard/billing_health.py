@@ -54,7 +54,7 @@ class BillingHealth(models.TransientModel):
                 self.env._("Cases without a collector"),
                 [("collector_id", "=", False), ("state", "not in", ("closed", "written_off"))],
                 "billing.case", "billing_case_action",
-                self.env._("Set one on the case, and one for the company in the settings."),
+                self.env._("Give users the role Collector; the next night assigns them, by the collector rules."),
             ),
         ]  # fmt: skip
 
