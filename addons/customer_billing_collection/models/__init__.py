@@ -12,6 +12,7 @@ from . import (
     billing_case_refresh,
     billing_case_settlement,
     billing_case_staff,
+    billing_case_tell,
     billing_case_work,
     billing_case_writeoff,
     billing_collector_rule,

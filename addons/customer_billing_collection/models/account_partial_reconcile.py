@@ -7,7 +7,8 @@ class AccountPartialReconcile(models.Model):
     @api.model_create_multi
     def create(self, vals_list):
         partials = super().create(vals_list)
-        partials._note_collection_changes()
+        if partials._note_collection_changes():
+            self.env.cr.precommit.data.setdefault("billing_case_matches", set()).update(partials.ids)
         return partials
 
     def unlink(self):

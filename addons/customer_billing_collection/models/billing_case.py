@@ -185,7 +185,10 @@ class BillingCase(models.Model):
             }
         )
         if self.date_legal and not kept.date_legal:
-            names = ("date_legal", "handover_partner_id", "handover_attachment_id", "handover_sha256")
+            names = (
+                "date_legal", "handover_partner_id", "handover_attachment_id", "handover_sha256",
+                "handover_known_move_ids",
+            )  # fmt: skip
             kept.write(self._convert_to_write({name: self[name] for name in names}))
         kept._message_log(body=self.env._("%s of the merged customer goes on here.", self.name))
         self._close("merged")

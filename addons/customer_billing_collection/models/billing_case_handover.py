@@ -3,7 +3,7 @@ import io
 import json
 import tempfile
 
-from odoo import api, fields, models
+from odoo import Command, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.tools import float_repr
 
@@ -17,6 +17,7 @@ RENDERED_BILLS = 100  # bills without a stored PDF that one package renders: a s
 MAXIMUM_BYTES = 200 * 1024 * 1024  # of one package
 SUMMARY_ITEMS = 500  # rows of the summary; all items are in items.csv
 MISSING = "MISSING.txt"
+TASK = "customer_billing_collection.mail_activity_type_tell_agency"
 
 
 class BillingCase(models.Model):
@@ -52,7 +53,8 @@ class BillingCase(models.Model):
             raise UserError(
                 self.env._("“%s” is closed or was handed over already: take it back first.", self.display_name)
             )
-        owed = sum(item["residual"] for item in self._get_items()[self])
+        items = self._get_items()[self]
+        owed = sum(item["residual"] for item in items)
         if self.currency_id.compare_amounts(owed, 0) <= 0:
             raise UserError(self.env._("%s owes nothing: there is nothing to hand over.", self.partner_id.display_name))
         partner = self.env["res.partner"].browse(partner_id).exists()
@@ -60,7 +62,14 @@ class BillingCase(models.Model):
         if not partner:
             raise UserError(self.env._("Choose the lawyer or agency who takes over."))
         case_sudo = self.sudo()  # protected fields
-        case_sudo.write({"handover_partner_id": partner.id, "date_legal": self.company_id._get_billing_today()})
+        credits = [item["move_id"] for item in items if item["residual"] < 0]  # they are in the package
+        case_sudo.write(
+            {
+                "handover_partner_id": partner.id,
+                "date_legal": self.company_id._get_billing_today(),
+                "handover_known_move_ids": [Command.set(credits)],
+            }
+        )
         self._store_package(note)
         case_sudo.notice_ids.filtered(lambda n: n.state in ("proposed", "queued", "failed"))._leave_out("legal")
         case_sudo._refresh()
@@ -111,12 +120,13 @@ class BillingCase(models.Model):
         }
 
     def _close(self, reason):
-        """Whoever collects from outside has to know that the money came."""
+        """Whoever collects from outside has to know that the money came; a task that says so may be there already."""
         paid = self.sudo().filtered(lambda case: reason == "paid" and case.date_legal and case.state not in CLOSED)
+        paid -= paid.filtered(lambda case: case.activity_search([TASK]))
         result = super()._close(reason)
         for case_sudo in paid:
             case_sudo.activity_schedule(
-                "mail.mail_activity_data_todo",
+                TASK,
                 summary=self.env._("Paid after the hand-over: tell %s", case_sudo.handover_partner_id.name or ""),
                 user_id=(case_sudo.collector_id or self.env.user).id,
             )

@@ -395,22 +395,30 @@ class BillingCase(models.Model):
         noted.update(partner_ids)
 
     def _refresh_noted(self):
-        partner_ids = self.env.cr.precommit.data.pop("billing_case_partners", set())
+        data = self.env.cr.precommit.data  # a savepoint empties it
+        partner_ids, matches = data.pop("billing_case_partners", set()), data.pop("billing_case_matches", set())
         cases = self.search([*self._get_open_domain(), ("partner_id", "in", list(partner_ids))])
         if not cases:
             return
-        if len(cases) <= INLINE_REFRESHES:
-            try:
-                with self.env.cr.savepoint():
-                    cases._refresh()
-                return
-            except (OperationalError, ConcurrencyError):
-                raise
-            except Exception:  # a payment must not fail because of its case: the job tries again and tells
-                _logger.exception("Collection cases could not be refreshed")
-                self.env.invalidate_all(flush=False)
+        if told := cases.filtered("date_legal") if matches else cases.browse():
+            told._attempt_noted(lambda: told._tell_matches(matches))
+        if len(cases) <= INLINE_REFRESHES and cases._attempt_noted(cases._refresh):
+            return
         cases.write({"date_refreshed": False})
         self.env.ref("customer_billing_collection.ir_cron_refresh").sudo()._trigger()
+
+    def _attempt_noted(self, method):
+        """Call ``method``; returns whether it went well: a payment must not fail because of its case."""
+        try:
+            with self.env.cr.savepoint():
+                method()
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception:  # the job refreshes again, and tells
+            _logger.exception("Collection cases could not be refreshed")
+            self.env.invalidate_all(flush=False)
+            return False
+        return True
 
     @api.model
     def _cron_refresh(self):

@@ -179,6 +179,66 @@ class TestHandover(CollectionCommon):
         self.night()
         self.assertEqual(self.sent(), sent[-1:], "dunning goes on with the highest step")
 
+    def tasks(self, case=None):
+        kind = self.env.ref("customer_billing_collection.mail_activity_type_tell_agency")
+        return (case or self.file).activity_ids.filtered(lambda task: task.activity_type_id == kind).sorted("id")
+
+    def test_payments_and_credit_notes_after_it_are_told_once(self):
+        other = self.invoice("2026-01-12", 50.0)
+        self.hand_over()
+        self.assertFalse(self.tasks(), "what is in the package is known")
+        self.match(self.credit, self.bill)  # so is its match
+        self.env.cr.precommit.run()
+        self.assertFalse(self.tasks())
+        payment = self.pay("2026-01-16", 60.0, invoices=self.bill | other)
+        self.env.cr.precommit.run()
+        task = self.tasks()
+        self.assertEqual((len(task), task.user_id), (1, self.collector))
+        for text in ("Payment of", self.file.currency_id.format(60.0), "Law & Order"):
+            self.assertIn(text, task.summary)
+        self.assertIn("60.00 now", task.note)
+        self.assertIn("after the hand-over: tell Law", "".join(self.file.message_ids.mapped("body")))
+        self.item(payment).remove_move_reconcile()
+        self.match(payment, other)
+        self.env.cr.precommit.run()
+        self.assertEqual(self.tasks(), task, "once for a payment")
+        note = self.invoice("2026-01-16", -20.0, date="2026-01-16")
+        self.match(note, other | self.bill)
+        self.env.cr.precommit.run()
+        self.assertEqual(len(self.tasks()), 2)
+        self.assertIn("Credit note of", self.tasks()[-1].summary)
+
+    def test_money_that_is_not_matched_is_told_at_night(self):
+        self.hand_over()
+        self.pay("2026-01-16", 10.0)
+        for _night in range(2):
+            self.night()
+            self.assertEqual(len(self.tasks()), 1)
+        self.assertIn(self.file.currency_id.format(10.0), self.tasks().summary)
+
+    def test_payments_for_what_was_not_handed_over_are_no_news(self):
+        self.hand_over()
+        with freeze_time("2026-01-20 08:00:00"):
+            later = self.invoice("2026-01-30", 40.0, date="2026-01-20")
+            self.pay("2026-01-20", 40.0, invoices=later)
+            self.env.cr.precommit.run()
+        self.assertFalse(self.tasks())
+
+    def test_the_last_payment_makes_one_task(self):
+        self.hand_over()
+        self.match(self.credit, self.bill)
+        self.pay("2026-01-16", 70.0, invoices=self.bill)
+        self.env.cr.precommit.run()
+        self.assertEqual((self.file.state, len(self.tasks())), ("closed", 1))
+        self.assertIn("0.00 now", self.tasks().note)
+
+    def test_disputes_after_it_are_told(self):
+        self.hand_over()
+        dispute = self.env["billing.dispute"].create({"name": "Wrong", "move_id": self.bill.id, "amount": 25.0})
+        self.assertIn(self.file.currency_id.format(25.0), self.tasks().summary)
+        dispute.write({"state": "rejected", "resolution": "It is right"})
+        self.assertEqual(len(self.tasks()), 2)
+
     def test_what_is_missing_is_told(self):
         def fail(_self, _ref, ids, **_options):
             if ids[0] == self.bill.id:

@@ -1,0 +1,101 @@
+from markupsafe import Markup
+
+from odoo import Command, fields, models
+from odoo.tools import format_date
+
+from .billing_case_handover import TASK
+
+
+class BillingCase(models.Model):
+    """What happens to a debt after its hand-over: the collector is told, so that the agency can be."""
+
+    _name = "billing.case"
+    _inherit = "billing.case"
+
+    handover_known_move_ids = fields.Many2many(
+        "account.move", "billing_case_known_move_rel", "case_id", "move_id", string="Told After the Hand-Over",
+        readonly=True, copy=False,
+        help="Payments and credits that were in the package, or that the collector was told of since.",
+    )  # fmt: skip
+
+    @property
+    def _billing_protected(self):
+        return super()._billing_protected | {"handover_known_move_ids"}
+
+    def _before_refresh(self, items, today):
+        """Credits that are not matched with anything are told of too."""
+        super()._before_refresh(items, today)
+        for case in self.filtered("date_legal"):
+            for row in items[case]:
+                if row["residual"] < 0:
+                    case._tell_credit(self.env["account.move"].browse(row["move_id"]), -row["residual"])
+
+    def _tell_matches(self, partial_ids):
+        """Tell of the credits that were matched with items of these cases, which are handed over. As superuser."""
+        by_key = {(case.partner_id, case.company_id, case.currency_id): case for case in self}
+        amounts = {}
+        for partial in self.env["account.partial.reconcile"].browse(partial_ids).exists():
+            item, move = partial.debit_move_id, partial.credit_move_id.move_id
+            case = by_key.get((item.partner_id.commercial_partner_id, item.company_id.root_id, item.currency_id))
+            is_item = case and item.account_type == "asset_receivable" and item.date <= case.date_legal
+            if is_item and not move.exchange_diff_partial_ids:
+                amounts[case, move] = amounts.get((case, move), 0.0) + partial.debit_amount_currency
+        for (case, move), amount in amounts.items():
+            case._tell_credit(move, amount)
+
+    def _tell_credit(self, move, amount):
+        """Tell of a payment or credit note, once.
+
+        :param move: its entry
+        :param float amount: what of it is for the case, in the case's currency
+        """
+        if move in self.handover_known_move_ids:
+            return
+        self.handover_known_move_ids = [Command.link(move.id)]
+        case = self._localize_for_collector()
+        kind = case.env._("Credit note") if move.move_type == "out_refund" else case.env._("Payment")
+        if move.move_type == "entry" and move.journal_id.type == "general":
+            kind = case.env._("Entry")
+        owed = sum(row["residual"] for row in case._get_open_rows()[case])
+        case._tell_agency(
+            case.env._(
+                "%(kind)s of %(amount)s after the hand-over: tell %(name)s",
+                kind=kind,
+                amount=case.currency_id.format(amount),
+                name=case.handover_partner_id.name or "",
+            ),
+            case.env._(
+                "%(document)s of %(date)s. The customer owes %(owed)s now.",
+                document=move.name or "/",
+                date=format_date(case.env, move.date),
+                owed=case.currency_id.format(owed),
+            ),
+        )
+
+    def _tell_dispute(self, dispute, state):
+        """Tell of a dispute that concerns what was handed over.
+
+        :param str state: of the dispute, as people read it
+        """
+        if not self.date_legal or dispute.move_id.date and dispute.move_id.date > self.date_legal:
+            return
+        case = self._localize_for_collector()
+        case._tell_agency(
+            case.env._(
+                "Dispute about %(amount)s after the hand-over (%(state)s): tell %(name)s",
+                amount=case.currency_id.format(dispute.amount),
+                state=state,
+                name=case.handover_partner_id.name or "",
+            ),
+            dispute.display_name,
+        )
+
+    def _localize_for_collector(self):
+        """This case in the language of its collector: others may have caused what is told."""
+        return self.with_context(lang=self.collector_id.lang or self.env.lang)
+
+    def _tell_agency(self, summary, note):
+        """Write it on the case, and give the collector a task to tell the lawyer or agency."""
+        self._message_log(body=Markup("%s<br/>%s") % (summary, note))
+        if self.collector_id:
+            self.activity_schedule(TASK, summary=summary, note=note, user_id=self.collector_id.id)
