@@ -13,8 +13,12 @@ class AccountPartialReconcile(models.Model):
 
     def unlink(self):
         partners = self._note_collection_changes()
+        # while an entry is reversed, its write-off is told by that
+        is_reversed = self.env.context.get("billing_writeoff_reversed")
+        writeoffs_sudo = self.env["billing.writeoff"]._get_of_matches(self.browse() if is_reversed else self)
         result = super().unlink()
         self.env["billing.promise"]._take_back(partners)
+        writeoffs_sudo._follow_unmatched()
         return result
 
     def _note_payments_gone(self):

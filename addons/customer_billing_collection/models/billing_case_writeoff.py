@@ -1,5 +1,7 @@
 from odoo import models
 
+from .billing_case import CLOSED
+
 
 class BillingCase(models.Model):
     _name = "billing.case"
@@ -32,6 +34,19 @@ class BillingCase(models.Model):
         if written_off:
             written_off._close("written_off")
         return super(BillingCase, self - written_off)._close(reason)
+
+    def _reopen(self, reason):
+        """Debt that was given up is collected again: by this case, from the step where it was, unless another one of
+        the customer is open. Called as superuser.
+
+        :param str reason: for the history
+        """
+        for case in self.filtered(lambda case: case.state in CLOSED):
+            current = case._get_current_case()
+            if current == case:
+                case.write({"state": "open", "close_reason": False, "date_closed": False})
+            current._message_log(body=self.env._("%(case)s is open again: %(reason)s", case=case.name, reason=reason))
+        self._note_changes(self.partner_id.ids)
 
     def action_writeoff(self):
         """Ask for a write-off of open items."""

@@ -20,7 +20,7 @@ class BillingWriteoff(models.Model):
     _check_company_auto = True
     _billing_protected = frozenset(
         ("name", "state", "move_id", "reversal_move_id", "requester_id", "approver_id", "date_suggested", "partner_id",
-         "company_id", "currency_id")
+         "company_id", "currency_id", "reversal_reason")
     )
 
     name = fields.Char(readonly=True, default="/", copy=False)
@@ -57,6 +57,7 @@ class BillingWriteoff(models.Model):
     reversal_move_id = fields.Many2one(
         "account.move", string="Reversal", readonly=True, copy=False, index="btree_not_null"
     )
+    reversal_reason = fields.Char(string="Taken Back Because", readonly=True, copy=False)
     date_suggested = fields.Datetime(readonly=True, copy=False, help="When money was last found that may be for it.")
 
     _amount_positive = models.Constraint("CHECK (amount >= 0)", "The amount to write off cannot be negative.")
@@ -285,13 +286,42 @@ class BillingWriteoff(models.Model):
             day = fields.Date.to_date(date) or writeoff.item_company_id._get_billing_today()
             writeoff._check_lock_dates(day)
             # sudo: whoever may write off takes it back, without rights in accounting
-            move_sudo = writeoff.sudo().move_id
-            ref = self.env._("Reversal of: %s", move_sudo.ref)
-            reversal_sudo = move_sudo._reverse_moves([{"date": day, "ref": ref}], cancel=True)
-            writeoff.sudo().write({"state": "reversed", "reversal_move_id": reversal_sudo.id})  # protected fields
+            writeoff.sudo()._reverse_entry(day, self.env._("The money came after all."))
             writeoff.sudo()._match_payments()
-            writeoff.activity_unlink(["customer_billing_collection.mail_activity_type_money_came"])
         return True
+
+    def _reverse_entry(self, date, reason):
+        """Reverse the entry of a posted write-off, which ``account.move._reverse_moves`` notes here. As superuser.
+
+        :param date date: of the reversal
+        :param str reason: why it is taken back
+        """
+        ref = self.env._("Reversal of: %s", self.move_id.ref)
+        move = self.move_id.with_context(billing_writeoff_reason=reason)
+        move._reverse_moves([{"date": date, "ref": ref}], cancel=True)
+
+    def _note_reversed(self, reversal, reason):
+        """The entry is reversed: the write-off is taken back, and the debt is collected again. As superuser."""
+        self.write({"state": "reversed", "reversal_move_id": reversal.id, "reversal_reason": reason})
+        self._message_log(body=reason)
+        self.activity_unlink(["customer_billing_collection.mail_activity_type_money_came"])
+        self.case_id._reopen(reason)
+
+    @api.model
+    def _get_of_matches(self, partials):
+        """The posted write-offs whose entries are matched by ``partials``, as superuser."""
+        moves = partials.debit_move_id.move_id | partials.credit_move_id.move_id
+        return self.sudo().search([("move_id", "in", moves.ids), ("state", "=", "posted")])  # sudo: whoever unmatches
+
+    def _follow_unmatched(self):
+        """A person has removed the match of a write-off: its entry says nothing any more and is reversed. As superuser.
+
+        :raises UserError: the books are closed today
+        """
+        for writeoff in self:
+            day = writeoff.item_company_id._get_billing_today()
+            writeoff._check_lock_dates(day)
+            writeoff._reverse_entry(day, self.env._("%s removed its match with the items.", self.env.user.name))
 
     def _match_payments(self):
         """Match the unallocated payments of the customer with the items, the oldest first."""

@@ -316,3 +316,115 @@ class TestMoneyCame(WriteoffCommon):
         self.assertTrue(writeoff.activity_ids)
         writeoff.with_user(self.collector).action_take_back("2026-07-20")
         self.assertFalse(writeoff.activity_ids)
+
+    # Whatever is done in accounting
+
+    def test_a_match_that_is_removed_takes_it_back(self):
+        old, new = self.invoice(1000.0, due="2020-01-31"), self.invoice(500.0, due="2020-02-28")
+        writeoff = self.approve(self.ask(old | new))
+        self.cr.precommit.run()
+        self.assertEqual(self.case.state, "written_off")
+        accountant = self.new_staff("officer", login="writeoff_accountant")
+        self.item(new).with_user(accountant).remove_move_reconcile()
+        self.cr.precommit.run()
+        self.assertEqual(writeoff.state, "reversed")
+        self.assertIn(accountant.name, writeoff.reversal_reason)
+        self.assertEqual((old.amount_residual, new.amount_residual), (1000.0, 500.0))
+        self.assertTrue(all(self.item(writeoff.move_id | writeoff.reversal_move_id).mapped("reconciled")))
+        self.assertEqual((self.case.state, self.case.close_reason, self.case.date_closed), ("open", False, False))
+        self.assertIn("open again", "".join(self.case.message_ids.mapped("body")))
+
+    def test_a_match_that_is_removed_in_closed_books(self):
+        invoice = self.invoice(1000.0)
+        writeoff = self.approve(self.ask(invoice))
+        self.company.fiscalyear_lock_date = fields.Date.add(self.company._get_billing_today(), days=1)
+        with self.assertRaisesRegex(UserError, "books are closed"), self.env.cr.savepoint():
+            self.item(invoice).remove_move_reconcile()
+        self.assertEqual((writeoff.state, invoice.amount_residual), ("posted", 0.0))
+
+    def test_an_entry_that_accounting_reverses(self):
+        invoice = self.invoice(1000.0, due="2020-01-31")
+        writeoff = self.approve(self.ask(invoice))
+        self.cr.precommit.run()
+        wizard = (
+            self.env["account.move.reversal"]
+            .with_context(active_model="account.move", active_ids=writeoff.move_id.ids)
+            .create({"journal_id": writeoff.move_id.journal_id.id, "date": "2026-07-20"})
+        )
+        wizard.refund_moves()
+        self.cr.precommit.run()
+        self.assertEqual((writeoff.state, str(writeoff.reversal_move_id.date)), ("reversed", "2026-07-20"))
+        self.assertEqual(self.env["account.move"].search([("reversed_entry_id", "=", writeoff.move_id.id)]),
+                         writeoff.reversal_move_id)  # fmt: skip
+        self.assertEqual((invoice.amount_residual, self.case.state), (1000.0, "open"))
+
+    def test_the_debt_of_a_case_that_goes_on_elsewhere(self):
+        invoice = self.invoice(1000.0, due="2020-01-31")
+        writeoff = self.approve(self.ask(invoice))
+        self.cr.precommit.run()
+        other = self.new_case()
+        self.invoice(5.0, due="2020-01-31")
+        writeoff.action_take_back("2026-07-20")
+        self.cr.precommit.run()
+        self.assertEqual((self.case.state, other.state), ("written_off", "open"))
+        self.assertEqual(other.amount_overdue, 1005.0)
+
+
+@tagged("post_install", "-at_install")
+class TestCashBasis(WriteoffCommon):
+    """Taxes that are due on payment."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.company.write({"billing_approval": False, "tax_exigibility": True})
+        cls.company.tax_cash_basis_journal_id = cls.company_data["default_journal_misc"]
+        cls.transition = cls.env["account.account"].create(
+            {"name": "Tax to come", "code": "259900", "account_type": "liability_current", "reconcile": True}
+        )
+        cls.tax = cls.env["account.tax"].create(
+            {
+                "name": "On payment", "amount": 20.0, "tax_exigibility": "on_payment",
+                "cash_basis_transition_account_id": cls.transition.id,
+                "tax_group_id": cls.company_data["default_tax_sale"].tax_group_id.id,
+                "country_id": cls.company_data["default_tax_sale"].country_id.id,
+            }
+        )  # fmt: skip
+
+        lines = cls.tax.invoice_repartition_line_ids | cls.tax.refund_repartition_line_ids
+        lines.filtered(lambda line: line.repartition_type == "tax").account_id = cls.company_data[
+            "default_account_tax_sale"
+        ]
+
+    def taxed(self):
+        invoice = self.invoice(0.0, post=False)
+        invoice.invoice_line_ids = [
+            Command.clear(), Command.create({"name": "X", "price_unit": 100.0, "tax_ids": [Command.set(self.tax.ids)]})
+        ]  # fmt: skip
+        invoice.action_post()
+        self.assertEqual(invoice.amount_total, 120.0)
+        return invoice
+
+    def waiting(self):
+        """Tax that is not due yet."""
+        lines = self.env["account.move.line"].search(
+            [("account_id", "=", self.transition.id), ("parent_state", "=", "posted")]
+        )
+        return -sum(lines.mapped("balance"))
+
+    def test_only_what_is_paid_makes_tax_due(self):
+        invoice = self.taxed()
+        self.assertEqual(self.waiting(), 20.0)
+        writeoff = self.ask(invoice, 60.0)
+        self.assertEqual((writeoff.state, self.waiting()), ("posted", 20.0))
+        self.pay(60.0, "2026-07-01", invoice)
+        self.assertEqual((invoice.amount_residual, self.waiting()), (0.0, 10.0), "half is paid")
+        writeoff.action_take_back("2026-07-20")
+        self.pay(60.0, "2026-07-21", invoice)
+        self.assertEqual((invoice.amount_residual, self.waiting()), (0.0, 0.0))
+
+    def test_the_payment_before_the_write_off(self):
+        invoice = self.taxed()
+        self.pay(60.0, "2026-03-01", invoice)
+        self.ask(invoice)
+        self.assertEqual((invoice.amount_residual, self.waiting()), (0.0, 10.0))
