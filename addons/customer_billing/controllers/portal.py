@@ -183,7 +183,7 @@ class BillingPortal(PortalAccount):
             ).sorted("date_from"),
             "backend_url": f"/odoo/billing.contract/{contract_sudo.id}",
             **self._get_contract_changes(contract_sudo),
-            "next_bill": contract_sudo._preview_next_bill(),
+            "next_bill": request.env.user._sees_bills() and contract_sudo._preview_next_bill(),
             "usage_to_date": contract_sudo._get_usage_to_date(today),
             **self._get_contract_bills(contract_sudo),
         }

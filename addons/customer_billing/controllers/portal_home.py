@@ -41,6 +41,7 @@ class BillingPortalHome(PortalAccount):
             return None
         return {
             "balances": [row for row in balances if not row["currency"].is_zero(row["balance"])],
+            "sees_bills": request.env.user._sees_bills(),
             "next_bill": next_bill,
             "actions": actions,
             "today": fields.Date.context_today(request.env.user),
@@ -174,9 +175,9 @@ class BillingPortalHome(PortalAccount):
     def _get_shown_payments_domain(self):
         """The payments of the reader's company to ours; applied as superuser, so it says whose they are.
 
-        Staff see none: they have their own list, as far as their rights go.
+        Staff see none: they have their own list, as far as their rights go. Nor do contacts who are not shown bills.
         """
-        if request.env.user._is_internal():
+        if request.env.user._is_internal() or not request.env.user._sees_bills():
             return Domain.FALSE
         return [
             ("partner_id", "child_of", self._get_reader_company().id),

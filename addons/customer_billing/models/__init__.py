@@ -46,6 +46,7 @@ from . import (
     res_partner_role,
     res_partner_overview,
     res_partner_portal,
+    res_users,
     res_company,
     res_config_settings,
     res_currency,

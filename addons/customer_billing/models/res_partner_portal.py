@@ -23,8 +23,11 @@ class ResPartner(models.Model):
 
         The caller has checked that the reader belongs to the customer.
 
-        :return: list of dicts, one for each currency: ``currency``, ``balance``, ``overdue``
+        :return: list of dicts, one for each currency: ``currency``, ``balance``, ``overdue``; none for readers who
+            are not shown bills
         """
+        if not self.env.user._sees_bills():
+            return []
         # sudo: customers may read their bills but not their payments, which a balance is made of
         receivable_sudo = self.env["billing.receivable"].sudo()
         companies = self.env.companies
@@ -44,7 +47,7 @@ class ResPartner(models.Model):
     def _get_billing_portal_next_bill(self):
         """The next bill of all contracts of this customer that the reader may see, as of ``_preview_next_bill``."""
         contracts = self.env["billing.contract"]
-        if not contracts.has_access("read"):
+        if not contracts.has_access("read") or not self.env.user._sees_bills():
             return None
         domain = self._get_billing_contracts_domain() & fields.Domain("next_bill_date", "!=", False)
         return contracts.search(domain, order="next_bill_date, id", limit=MAX_PREVIEWED)._preview_next_bill()

@@ -3,6 +3,9 @@ from odoo import fields, models
 ROLES = ("billing", "collection", "technical")
 # Who gets the mails of a role that no contact has.
 FALLBACK_ROLES = {"collection": "billing"}
+# Who is shown bills in the portal, of the contacts that have a role.
+BILL_ROLES = {"billing", "collection"}
+ROLE_PREFIX = "billing_role_"
 
 
 class ResPartner(models.Model):
@@ -16,7 +19,9 @@ class ResPartner(models.Model):
         string="Gets Reminders", help="Reminders about overdue bills are mailed to this contact."
     )
     billing_role_technical = fields.Boolean(
-        string="Technical Contact", help="Is asked about the service itself; gets neither bills nor reminders for it."
+        string="Technical Contact",
+        help="Is asked about the service itself; gets neither bills nor reminders for it. With this role alone the "
+        "contact sees contracts and usage in the portal, but no bills, payments or balances.",
     )
     billing_size = fields.Selection(
         [("micro", "1–9 people"), ("small", "10–49"), ("medium", "50–249"), ("large", "250 and more")],
@@ -40,6 +45,35 @@ class ResPartner(models.Model):
 
     def _commercial_fields(self):
         return super()._commercial_fields() + ["billing_size", "billing_source"]
+
+    def write(self, vals):
+        result = super().write(vals)
+        # Record rules keep for each user whether bills are shown.
+        decisive = {name for name in vals if name.startswith(ROLE_PREFIX)} | vals.keys() & {"parent_id", "is_company"}
+        if decisive and self.sudo().user_ids:  # logins, whoever writes
+            self.env.registry.clear_cache()
+        return result
+
+    def _get_billing_roles(self):
+        """The roles that this contact itself has, as a set of names."""
+        self.ensure_one()
+        partner_sudo = self.sudo()  # whoever looks at the portal
+        return {
+            name.removeprefix(ROLE_PREFIX)
+            for name in partner_sudo._fields
+            if name.startswith(ROLE_PREFIX) and partner_sudo[name]
+        }
+
+    def _sees_bills(self):
+        """Whether this contact, logged in, is shown bills and all that is made of them: balance, payments,
+        statements, spending, reminders, objections, letters about prices, the profile with its tax data.
+
+        This is the one place where it is decided; record rules and pages ask it. The customer itself does, and a
+        contact without a role; a contact with roles does with one of ``BILL_ROLES`` only.
+        """
+        self.ensure_one()
+        roles = self._get_billing_roles()
+        return self == self.commercial_partner_id or not roles or bool(roles & BILL_ROLES)
 
     def _get_billing_recipients(self, role):
         """The contacts that mails of a role about this contact go to; all of them have an e-mail address.

@@ -19,6 +19,7 @@ from . import (
     test_portal,
     test_portal_dispute,
     test_portal_home,
+    test_portal_role,
     test_price_notice,
     test_price_revision,
     test_profile,

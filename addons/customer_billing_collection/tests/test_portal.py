@@ -70,6 +70,18 @@ class TestOverduePage(PortalCommon):
         self.assertIn(self.theirs.name, self.get(OVERDUE, "portal_two").text)
         self.assertTrue(urlparse(self.get(OVERDUE, None).url).path.endswith("/web/login"))
 
+    def test_invariant_16_technical_contacts_are_shown_nothing_overdue(self):
+        promise = self.new_promise(50)
+        self.assertTrue(promise.with_user(self.colleague).has_access("read"))
+        self.colleague.partner_id.billing_role_technical = True
+        self.assertFalse(promise.with_user(self.colleague).has_access("read"))
+        self.assertNotIn(self.old.name, self.get(OVERDUE, "portal_colleague").text)
+        count = len(self.case.promise_ids)
+        self.promise("portal_colleague")
+        self.assertEqual(len(self.case.promise_ids), count)
+        self.colleague.partner_id.billing_role_collection = True
+        self.assertIn(self.old.name, self.get(OVERDUE, "portal_colleague").text)
+
     def test_nothing_internal_is_shown(self):
         self.case.sudo().write({"priority": 98765})
         self.case.message_post(body="internal-secret-note")

@@ -396,6 +396,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
     def _get_credits(self):
         """The customer's unallocated credits: list of (company, currency, amount)."""
+        if not request.env.user._sees_bills():
+            return []
         customer, found = self._get_customer(), []
         for company in request.env.user.company_ids:
             for currency, (amount, _amount) in customer._get_billing_credits(company).get(customer.id, {}).items():
@@ -406,6 +408,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
     def _get_prepaid(self):
         """The companies with which the customer has a prepaid balance: list of (company, balance)."""
+        if not request.env.user._sees_bills():
+            return []
         customer, found = self._get_customer().sudo(), []  # sudo: a setting of the customer himself
         for company in request.env.user.company_ids:
             if customer.with_company(company).billing_prepaid:
@@ -477,6 +481,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
     # Automatic payment
 
     def _get_own_tokens(self):
+        if not request.env.user._sees_bills():
+            raise NotFound()
         partner = request.env.user.partner_id
         # sudo: those of the user's company too, which the rules of core leave out
         return request.env["payment.token"].sudo().search(

@@ -74,6 +74,30 @@ class TestPay(PortalCommon):
         self.assertEqual(boxes, [str(self.older.id), str(self.newer.id)])
         self.assertIn("180.00", page.xpath("string(//*[contains(@class, 'o_billing_total')])"))
 
+    def test_invariant_16_technical_contacts_pay_nothing(self):
+        contact = self.env["res.partner"].create(
+            {"name": "Technician", "parent_id": self.customer.id, "billing_role_technical": True}
+        )
+        technician = self.new_portal(contact, "pay_technician")
+        self.pay_in(33.44)
+        self.customer.billing_prepaid = True
+        mandate = self.mandate()
+        self.assertFalse(mandate.with_user(technician).has_access("read"))
+        page = self.get("/my/billing/pay", "pay_technician").text
+        for text in (self.older.name, "33.44"):
+            self.assertNotIn(text, page)
+        self.assertNotIn("33.44", self.get("/my/payments", "pay_technician").text)
+        for path in (f"/my/billing/pay/{self.documents}", "/my/billing/topup", "/my/billing/automatic"):
+            self.get(path, "pay_technician", status=404)
+        self.authenticate("pay_technician", "pay_technician")
+        self.assertEqual(
+            self.make_jsonrpc_request("/my/counters", {"counters": ["billing_open_count", "billing_payment_count"]}),
+            {"billing_open_count": 0, "billing_payment_count": 0},
+        )
+        contact.billing_role_billing = True
+        self.assertIn(self.older.name, self.get("/my/billing/pay", "pay_technician").text)
+        self.get("/my/billing/topup", "pay_technician")
+
     def test_pay_all_in_one_payment(self):
         page = self.get(f"/my/billing/pay/checkout?bill={self.newer.id}&bill={self.older.id}")
         values, route = self.context_of(page)

@@ -81,6 +81,26 @@ class StatementPortalCommon(StatementCommon, HttpCase):
 
 
 @tagged("post_install", "-at_install")
+class TestStatementRole(StatementPortalCommon):
+    def test_invariant_16_technical_contacts_are_shown_no_statement(self):
+        models = ["billing.statement", "billing.statement.line"]
+        for model in models:
+            self.assertTrue(self.env[model].with_user(self.colleague).search([]))
+        self.assertIn(self.doc.name, self.get(self.url, "portal_colleague").text)
+        self.colleague.partner_id.billing_role_technical = True
+        for model in models:
+            self.assertFalse(self.env[model].with_user(self.colleague).search([]))
+        for url in (self.url, f"{self.url}/pdf", f"{self.url}/xlsx"):
+            self.assert_closed(url, "portal_colleague")
+        for url in ("/my", "/my/statements"):
+            text = self.get(url, "portal_colleague").text
+            self.assertNotIn(self.doc.name, text)
+            self.assertNotIn("1 statement to confirm", text)
+        self.assertIn("error", self.accept("portal_colleague"))
+        self.assertEqual(self.doc.state, "sent")
+
+
+@tagged("post_install", "-at_install")
 class TestStatementPages(StatementPortalCommon):
     def test_home_counts_what_to_answer(self):
         self.authenticate("portal_one", "portal_one")

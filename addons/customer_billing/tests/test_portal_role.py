@@ -1,0 +1,175 @@
+import io
+
+import openpyxl
+
+from odoo import fields
+from odoo.exceptions import AccessError
+from odoo.tests import HttpCase, tagged
+from odoo.tests.common import JsonRpcException
+from odoo.tools import mute_logger
+
+from .test_portal import BillingPortalCommon
+
+MONEY_MODELS = (
+    "account.move", "account.move.line", "billing.charge", "billing.dispute", "billing.price.notice",
+    "billing.profile.confirmation",
+)  # fmt: skip
+SERVICE_MODELS = ("billing.contract", "billing.contract.line", "billing.contract.pause", "billing.usage")
+
+
+@tagged("post_install", "-at_install")
+class TestPortalRole(BillingPortalCommon, HttpCase):
+    """What contacts of a customer are shown, by their roles."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.customer.is_company = True
+        cls.contacts = {
+            name: cls.env["res.partner"].create(
+                {"name": f"Contact {name}", "parent_id": cls.customer.id, "lang": "en_US",
+                 **{f"billing_role_{role}": True for role in roles}}
+            )
+            for name, roles in {
+                "none": (), "technical": ("technical",), "billing": ("billing",), "collection": ("collection",),
+                "both": ("billing", "technical"),
+            }.items()
+        }  # fmt: skip
+        cls.logins = {name: cls.new_portal(contact, f"role_{name}") for name, contact in cls.contacts.items()}
+        cls.logins["customer"] = cls.user
+        cls.technical = cls.logins["technical"]
+        meter = cls.env["billing.meter"].create({"name": "Water", "code": "WATER"})
+        metered = cls.new_contract(
+            fields.Date.subtract(fields.Date.today(), days=3),
+            [{"charge_type": "usage", "meter_id": meter.id, "price_unit": 1.0}],
+        )
+        cls.usage = cls.env["billing.usage"].create(
+            {"contract_line_id": metered.line_ids.id, "quantity": 3, "timestamp": fields.Datetime.now()}
+        )
+        cls.company.billing_approval = False
+        revision = cls.env["billing.price.revision"].create({"name": "More", "percent": 3.0, "date": "2060-01-01"})
+        revision.action_compute()
+        revision.action_notify()
+        cls.notice = revision.notice_ids.filtered(lambda notice: notice.partner_id == cls.customer)
+        cls.notice.action_letter()
+        cls.profile = cls.env["billing.profile.confirmation"]._ask(cls.customer, cls.company)
+
+    def get(self, url, login):
+        self.authenticate(login, login)
+        return self.url_open(url, headers={"Accept-Language": "en-US"})
+
+    def test_who_is_shown_bills(self):
+        self.customer.billing_role_technical = True  # the customer itself
+        shown = {name for name, user in self.logins.items() if user._sees_bills()}
+        self.assertEqual(shown, {"none", "billing", "collection", "both", "customer"})
+        staff = self.new_staff("officer", login="role_staff")
+        staff.partner_id.write({"parent_id": self.customer.id, "billing_role_technical": True})
+        self.assertTrue(staff._sees_bills())
+        self.assertTrue(self.env.ref("base.public_user").sudo()._sees_bills())
+
+    def test_invariant_16_records_by_role(self):
+        for model in (*MONEY_MODELS, *SERVICE_MODELS):
+            seen = {
+                name: self.env[model].with_user(user).search([], order="id").sudo()
+                for name, user in self.logins.items()
+            }
+            for name, found in seen.items():
+                with self.subTest(model=model, role=name):
+                    closed = name == "technical" and model in MONEY_MODELS
+                    self.assertTrue(found or closed)
+                    self.assertEqual(found, seen["customer"].browse() if closed else seen["customer"])
+        move = self.move.with_user(self.technical)
+        for read in (
+            lambda: move.read(["amount_total"]),
+            lambda: move.invoice_line_ids.read(["price_total"]),
+            lambda: move.get_portal_url(),
+            lambda: move.message_ids.read(["body"]) if move.message_ids else move.check_access("read"),
+        ):
+            with self.assertRaises(AccessError):
+                read()
+        self.assertFalse(self.contract.with_user(self.technical).charge_ids.ids)
+
+    def test_invariant_16_over_rpc(self):
+        call = {"model": "account.move", "method": "search_read", "args": [[], ["name"]], "kwargs": {}}
+        for name, expected in (("technical", 0), ("collection", 1)):
+            self.authenticate(f"role_{name}", f"role_{name}")
+            found = self.make_jsonrpc_request("/web/dataset/call_kw", call)
+            self.assertEqual(len(found), expected)
+        self.authenticate("role_technical", "role_technical")
+        with mute_logger("odoo.http"), self.assertRaises(JsonRpcException):
+            self.make_jsonrpc_request(
+                "/web/dataset/call_kw", {**call, "method": "read", "args": [self.move.ids, ["amount_total"]]}
+            )
+
+    def test_a_role_that_is_given_or_taken_counts_at_once(self):
+        moves = self.env["account.move"].with_user(self.technical)
+        self.assertFalse(moves.search_count([]))
+        self.contacts["technical"].billing_role_collection = True
+        self.assertTrue(moves.search_count([]))
+        self.contacts["technical"].billing_role_collection = False
+        self.assertFalse(moves.search_count([]))
+        self.contacts["technical"].billing_role_technical = False
+        self.assertTrue(moves.search_count([]))
+
+    def test_invariant_16_pages_by_role(self):
+        payment = self.env["account.payment"].create(
+            {"amount": 7.77, "partner_id": self.customer.id, "payment_type": "inbound", "partner_type": "customer",
+             "memo": "Transfer of the first", "journal_id": self.company_data["default_journal_bank"].id}
+        )  # fmt: skip
+        payment.action_post()
+        dispute = self.disputes[0]
+        money = {  # page: what is on it for those who are shown bills
+            "/my": "1 bill is overdue",
+            "/my/invoices": self.move.name,
+            f"/my/invoices/{self.move.id}": self.move.name,
+            f"/my/invoices/{self.move.id}/dispute": self.move.name,
+            f"/my/contracts/{self.contract.id}/bills": self.move.name,
+            f"/my/contracts/{self.contract.id}": self.move.name,
+            "/my/payments": "Transfer of the first",
+            "/my/spending": "Seat",
+            "/my/disputes": dispute.name,
+            f"/my/disputes/{dispute.id}": dispute.name,
+            f"/my/price-changes/{self.notice.id}": "103.00",
+            f"/my/billing/profile/{self.profile.id}": "Bank Account",
+        }
+        service = {
+            "/my/contracts": self.contract.name,
+            f"/my/contracts/{self.contract.id}": "Seat of the first",
+            "/my/usage": self.usage.contract_line_id.contract_id.name,
+            f"/my/contracts/{self.usage.contract_line_id.contract_id.id}/usage": "Water",
+        }
+        for login, shown, hidden in (("role_collection", money, {}), ("role_technical", service, money)):
+            self.authenticate(login, login)
+            for url in shown | hidden:
+                text = self.url_open(url, headers={"Accept-Language": "en-US"}).text
+                with self.subTest(login=login, url=url):
+                    if url in shown:
+                        self.assertIn(shown[url], text)
+                    if url in hidden:
+                        self.assertNotIn(hidden[url], text)
+        response = self.get(f"/my/invoices/{self.move.id}?report_type=pdf&download=true", "role_technical")
+        self.assertNotEqual(response.headers["Content-Type"], "application/pdf")
+        for url in ("/my/invoices/xlsx", "/my/spending/xlsx"):
+            sheet = openpyxl.load_workbook(io.BytesIO(self.get(url, "role_technical").content)).active
+            self.assertEqual(sheet.max_row, 1, "the headings alone")
+        page = self.get("/my", "role_technical").text
+        for text in ("Balance", "Next bill", "Please confirm your details", "Prices change on"):
+            self.assertNotIn(text, page)
+        self.assertNotIn("contract_next_bill", self.get(f"/my/contracts/{self.contract.id}", "role_technical").text)
+
+    def test_a_link_with_a_token_opens_its_bill(self):
+        link = f"/my/invoices/{self.move.id}?access_token={self.move._portal_ensure_token()}"
+        self.assertIn(self.move.name, self.get(link, "role_technical").text)
+
+    def test_invariant_10_the_rule_costs_no_statement(self):
+        def count(login):
+            moves = self.env["account.move"].with_user(self.logins[login])
+            moves.search([])
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            moves.search([])
+            return self.env.cr.sql_log_count - before
+
+        self.assertLessEqual(count("technical"), count("none"))
+        self.assertEqual(count("billing"), count("none"))
