@@ -65,12 +65,7 @@ class CollectionPortal(PortalAccount):
 
     def _prepare_item(self, row, case):
         """An overdue item as the page shows it; with an address where the visitor may open the bill."""
-        labels = {
-            "dispute": request.env._("You objected: we are looking into it"),
-            "promise": request.env._("You promised to pay"),
-            "instalment": request.env._("Paid in parts"),
-            "transit": request.env._("Payment on its way"),
-        }
+        labels = case._get_portal_labels()
         return {
             "number": row["number"],
             "due": request.env._(

@@ -190,7 +190,7 @@ class BillingCase(models.Model):
             policy = policies.get(partner)
             if not policy or (partner_id, currency_id) in known:
                 continue
-            if self._is_to_open(self._get_kernel_items(rows), kernels[policy], today, currency_id):
+            if self._is_to_open(rows, kernels[policy], today, currency_id):
                 found.append((partner, currency_id, policy))
         if not found:
             return self.browse()
@@ -227,7 +227,9 @@ class BillingCase(models.Model):
 
     @api.model
     def _is_to_open(self, items, policy, today, currency_id):
+    def _is_to_open(self, rows, policy, today, currency_id):
         """Whether there is something to demand: overdue, or due so soon that reminders begin; credits deducted."""
+        items = self._get_kernel_items(rows)
         due = [
             item
             for item in items

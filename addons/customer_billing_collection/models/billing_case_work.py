@@ -116,6 +116,16 @@ class BillingCase(models.Model):
             "transit": self.env._("Payment on its way"),
         }
 
+    @api.model
+    def _get_portal_labels(self):
+        """What customers read about items that are not demanded, by kind of exclusion."""
+        return {
+            "dispute": self.env._("You objected: we are looking into it"),
+            "promise": self.env._("You promised to pay"),
+            "instalment": self.env._("Paid in parts"),
+            "transit": self.env._("Payment on its way"),
+        }
+
     def _notify_get_recipients_groups(self, message, model_description, msg_vals=False):
         """Customers have no page of the case: their mails have no link to it."""
         groups = super()._notify_get_recipients_groups(message, model_description, msg_vals=msg_vals)

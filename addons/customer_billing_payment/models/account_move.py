@@ -11,6 +11,9 @@ from odoo.addons.payment import utils as payment_utils
 from ..tools.documents import MAX_DOCUMENTS, join_ids
 from .billing_payment_attempt import OPEN, PAGE_MINUTES
 
+# Where the job has not charged a bill so many days after its day, it will not: nobody counts on it any longer.
+LATE_CHARGE_DAYS = 7
+
 
 class AccountMove(models.Model):
     _name = "account.move"
@@ -72,6 +75,30 @@ class AccountMove(models.Model):
         )
         busy = set(transactions_sudo.invoice_ids.ids).union(move.id for (move,) in disputed)
         return self.filtered(lambda move: move.id not in busy)
+
+    def _filter_billing_charge_expected(self):
+        """Those of these bills that are being charged automatically, or will be: nobody need ask for their money now.
+
+        The outcome is awaited, or the first or next charge is ahead and a mandate covers it.
+        """
+        moves_sudo = self.sudo()  # whether a bill is demanded follows from it, whoever asks
+        expected = moves_sudo.filtered(lambda move: move.billing_charge_state in OPEN)
+        ahead = (moves_sudo - expected).filtered(lambda move: move._get_billing_next_charge_date())
+        covered = self.env["billing.payment.mandate"]._get_for_moves(ahead)
+        return self & (expected | ahead.filtered(lambda move: move in covered))
+
+    def _get_billing_next_charge_date(self):
+        """The day on which the job charges this bill if a mandate covers it; False when it does not."""
+        self.ensure_one()
+        if (self.move_type, self.state) != ("out_invoice", "posted") or self.payment_state not in ("not_paid", "partial"):
+            return False
+        date = False
+        if self.billing_charge_state == "retry":
+            date = self.billing_charge_date
+        elif not self.billing_charge_state and "charge" in self.billing_contract_ids.plan_id.mapped("invoice_policy"):
+            date = self.invoice_date_due + relativedelta(days=self.company_id.billing_charge_days)
+        today = self.company_id._get_billing_today()
+        return date if date and date >= today - relativedelta(days=LATE_CHARGE_DAYS) else False
 
     def _has_to_be_paid(self):
         """While a charge has no outcome, or a payment is not booked yet, the customer is not asked to pay again."""
