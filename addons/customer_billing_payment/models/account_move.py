@@ -90,7 +90,8 @@ class AccountMove(models.Model):
     def _get_billing_next_charge_date(self):
         """The day on which the job charges this bill if a mandate covers it; False when it does not."""
         self.ensure_one()
-        if (self.move_type, self.state) != ("out_invoice", "posted") or self.payment_state not in ("not_paid", "partial"):
+        is_open = self.state == "posted" and self.payment_state in ("not_paid", "partial")
+        if self.move_type != "out_invoice" or not is_open:
             return False
         date = False
         if self.billing_charge_state == "retry":

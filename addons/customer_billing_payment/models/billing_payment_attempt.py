@@ -96,7 +96,7 @@ class BillingPaymentAttempt(models.Model):
     def _cron_charge(self):
         """Ask for open outcomes, then charge the bills that are due: each intent, each answer its own commit."""
         commit = self.env["ir.cron"]._commit_progress
-        waiting = self.search([("state", "=", "processing")], limit=BATCH)
+        waiting = self.search([("state", "in", OPEN)], order="state, id", limit=BATCH)  # what a person looks up last
         unsettled = self.search([("state", "=", "done"), ("transaction_id.is_post_processed", "=", False)], limit=BATCH)
         moves = self._get_due_moves()
         commit(remaining=len(waiting) + len(unsettled) + len(moves))
@@ -291,16 +291,28 @@ class BillingPaymentAttempt(models.Model):
             self.transaction_id._post_process()
 
     def _poll(self):
-        """Ask for the outcome; after the company's days a person is asked."""
+        """Ask for the outcome; after the company's days a person is asked too."""
         attempt = self.try_lock_for_update(allow_referencing=True)
-        if attempt.state != "processing":
+        if attempt.state not in OPEN:
             return
-        attempt.transaction_id._poll_billing_outcome()
+        attempt._ask_provider()
         if attempt.state == "processing":
             days = attempt.company_id.billing_charge_poll_days
             if attempt.date < fields.Datetime.now() - relativedelta(days=days):
                 attempt._ask_a_person()
         attempt._settle()
+
+    def _ask_provider(self):
+        """Ask what became of the payment; without an answer nothing changes but the message."""
+        try:
+            with self.env.cr.savepoint():
+                self.transaction_id._poll_billing_outcome()
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception as error:
+            if not isinstance(error, ValidationError):
+                _logger.exception("Automatic charge %s: the provider could not be asked", self.display_name)
+            self.message = str(error)
 
     def _ask_a_person(self):
         self.state = "unknown"
@@ -325,6 +337,13 @@ class BillingPaymentAttempt(models.Model):
                 attempt._record_paid()
             elif state in ("error", "cancel") and attempt.state in OPEN:
                 attempt._record_declined()
+
+    def _record_mismatch(self, message):
+        """The provider's answer is about another amount or currency: a person finds out what was paid."""
+        for attempt in self.filtered(lambda attempt: attempt.state in OPEN):
+            attempt.message = message
+            if attempt.state == "processing":
+                attempt._ask_a_person()
 
     def _record_paid(self):
         late = self.state == "declined"
@@ -413,6 +432,17 @@ class BillingPaymentAttempt(models.Model):
         self._check_unknown()
         for attempt in self.sudo():  # as above
             attempt.transaction_id._set_error(self.env._("Not paid, says %s.", self.env.user.name))
+            attempt._record_outcome()  # where the transaction was in error already
+        return True
+
+    def action_ask_provider(self):
+        """Ask the provider now what became of these payments, as the job does every hour.
+
+        :raises UserError: when the outcome of an attempt is known already
+        """
+        self._check_unknown()
+        for attempt in self.sudo():  # as above
+            attempt._poll()
         return True
 
     def _check_unknown(self):

@@ -23,8 +23,16 @@ class PaymentTransaction(models.Model):
         """The one gate of all states: what a provider answers, also late, reaches the automatic charge."""
         transactions = super()._update_state(allowed_states, target_state, state_message)
         if attempts := transactions.sudo().billing_attempt_ids:  # engine-owned records
-            attempts._record_outcome()
+            if self.env.context.get("billing_amount_check"):
+                attempts._record_mismatch(state_message)
+            else:
+                attempts._record_outcome()
         return transactions
+
+    def _validate_amount(self, payment_data):
+        """Core calls an answer about another amount an error. It may be about money all the same, so that an automatic
+        charge is not tried again."""
+        super(PaymentTransaction, self.with_context(billing_amount_check=True))._validate_amount(payment_data)
 
     def _get_billing_decline_kind(self):
         """``soft`` or ``hard``: whether a declined payment may be tried again.
@@ -35,14 +43,6 @@ class PaymentTransaction(models.Model):
         if self.state == "cancel" or not self.token_id.active:
             return HARD
         return decline_kind(self.state_message)
-
-    def _poll_billing_outcome(self):
-        """Ask the provider what became of this payment, and process its answer by ``_process``.
-
-        Core has no general way to ask; the state changes when the provider tells it (webhook). Provider modules that
-        can ask override this. It must never request a payment.
-        """
-        self.ensure_one()
 
     def _post_process(self):
         """What a payment leaves over settles what is open, where the rule says so; receipts follow by mail."""

@@ -124,6 +124,7 @@ class TestAccess(PaymentBillingCommon):
             (self.own, "action_revoke"),
             (self.attempt, "action_set_paid"),
             (self.attempt, "action_set_not_paid"),
+            (self.attempt, "action_ask_provider"),
             (self.move, "action_billing_charge"),
         )
         for role in ("nobody", "sales", "collector", "auditor", "portal"):
@@ -145,8 +146,12 @@ class TestAccess(PaymentBillingCommon):
             "action_view_billing_failed_attempts", "action_refund_billing_credit",
         }  # fmt: skip
         self.assertEqual(
-            found - shown, {"action_revoke", "action_set_paid", "action_set_not_paid", "action_billing_charge"}
-        )
+            found - shown,
+            {
+                "action_revoke", "action_set_paid", "action_set_not_paid", "action_ask_provider",
+                "action_billing_charge",
+            },
+        )  # fmt: skip
 
     def test_protected_fields_are_refused(self):
         for records in (self.own, self.attempt, self.move):
