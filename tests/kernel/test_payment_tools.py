@@ -18,7 +18,7 @@ def load(name):
     return module
 
 
-retry, documents = load("retry"), load("documents")
+retry, documents, expiry = load("retry"), load("documents"), load("expiry")
 
 SCHEDULES = st.lists(st.integers(1, 60), max_size=10).map(tuple)
 DAYS = st.dates(date(2020, 1, 1), date(2060, 12, 31))
@@ -83,3 +83,17 @@ def test_there_is_one_address_for_the_same_documents(text):
 
 def test_too_many_documents():
     assert documents.split_ids(documents.join_ids(range(1, documents.MAX_DOCUMENTS + 2))) is None
+
+
+@given(st.dates(date(2000, 1, 1), date(2099, 12, 31)))
+def test_a_month_is_read_however_it_is_written(day):
+    written = (f"{day:%m/%y}", f"{day:%m/%Y}", f"{day:%Y-%m}", f"{day.month}/{day.year}")
+    [last] = {expiry.card_expiry(text) for text in written}
+    assert (last.year, last.month) == (day.year, day.month)
+    assert (last + timedelta(days=1)).day == 1
+
+
+@given(st.integers(0, 99), st.integers(0, 99))
+def test_what_is_no_month_is_none(month, year):
+    found = expiry.card_expiry(f"{month}/{year:02}")
+    assert (found is None) == (month not in range(1, 13))

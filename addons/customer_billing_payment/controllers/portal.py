@@ -15,6 +15,7 @@ from odoo.addons.customer_billing.controllers.portal_home import BillingPortalHo
 from odoo.addons.payment import utils as payment_utils
 
 from ..tools.documents import MAX_DOCUMENTS, join_ids, split_ids
+from ..tools.expiry import card_expiry, is_plausible
 
 RECEIPT = "account.action_report_payment_receipt"
 MAX_AMOUNT = 1e12
@@ -551,14 +552,15 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
                 raise BadRequest()
         else:
             contracts = contracts.browse()
+        expiry_date = card_expiry(expiry) or False
+        if expiry and not (expiry_date and is_plausible(expiry_date, token_sudo.company_id._get_billing_today())):
+            return self._render_automatic(
+                problem=request.env._("Enter the month until which the card is valid, for instance 06/31.")
+            )
         try:
-            expiry_date = fields.Date.to_date(f"{expiry}-01") if expiry else False
-            expiry_date = expiry_date and fields.Date.end_of(expiry_date, "month")
             request.env["billing.payment.mandate"]._grant(
                 token_sudo.sudo(False), text, contracts, expiry_date, request.httprequest.remote_addr
             )
-        except ValueError:
-            return self._render_automatic(problem=request.env._("Enter the month until which the card is valid."))
         except (AccessError, UserError) as error:
             return self._render_automatic(problem=str(error))
         return request.redirect("/my/billing/automatic?notice=granted")

@@ -10,6 +10,7 @@ from . import (
     payment_provider,
     payment_token,
     payment_transaction,
+    payment_transaction_expiry,
     payment_transaction_poll,
     res_partner,
     res_config_settings,

@@ -86,7 +86,10 @@ class BillingPaymentMandate(models.Model):
         if "expiry_date" in vals and not self.env.su:
             self.check_access("write")
             self._check_billing_protected(vals)
-            return super(BillingPaymentMandate, self.sudo()).write({**vals, "notice_days": 0})
+            day = fields.Date.to_date(vals["expiry_date"])
+            new_sudo = self.sudo().filtered(lambda mandate: mandate.expiry_date != day)  # protected field
+            new_sudo.write({"notice_days": 0})
+            return super(BillingPaymentMandate, self.sudo()).write(vals)
         return super().write(vals)
 
     @api.model
@@ -98,10 +101,11 @@ class BillingPaymentMandate(models.Model):
         :param token: the saved method, of the user or his company
         :param str text: what the user has agreed to, as shown
         :param contracts: contracts of the customer; none for all of them
-        :param date expiry_date: the last day of the card, where known
+        :param date expiry_date: the last day of the card, where known; what the provider says goes first
         :param str ip: where the user is
         :return: the mandate, in sudo
         :raises AccessError: when the token or a contract is not the user's
+        :raises UserError: when the method has expired, or is for bills of another company
         """
         user, partner = self.env.user, self.env.user.partner_id
         customer = partner.commercial_partner_id
@@ -117,6 +121,9 @@ class BillingPaymentMandate(models.Model):
             raise UserError(
                 self.env._("This payment method is for bills of %s only. Choose another one.", company.name)
             )
+        expiry_date = token_sudo.billing_expiry_date or expiry_date
+        if expiry_date and expiry_date < company._get_billing_today():
+            raise UserError(self.env._("This payment method has expired. Save another one."))
         mandates_sudo = self.sudo()  # sudo: consent is recorded as given; nobody else writes it
         earlier = mandates_sudo.search(
             [("partner_id", "=", customer.id), ("company_id", "=", company.id), ("state", "=", "active")]
@@ -195,8 +202,10 @@ class BillingPaymentMandate(models.Model):
                         "|", ("notice_days", "=", 0), ("notice_days", ">", days),
                     ]
                 )  # fmt: skip
-            commit(remaining=len(due))
-            for mandate in due:
+            cards = due.grouped(lambda mandate: (mandate.token_id, mandate.expiry_date))
+            commit(remaining=len(cards))
+            for mandates in cards.values():  # one notice, whatever the card is allowed for
+                mandate = mandates[0]
                 left = (mandate.expiry_date - today).days
                 try:
                     with self.env.cr.savepoint():
@@ -206,6 +215,6 @@ class BillingPaymentMandate(models.Model):
                 except Exception as error:  # told on the mandate; the others get theirs
                     _logger.exception("The notice about mandate %s could not be mailed", mandate.id)
                     mandate._message_log(body=self.env._("The notice could not be mailed: %s", error))
-                mandate.sudo().notice_days = min(days for days in NOTICE_DAYS if days >= left)  # protected field
+                mandates.sudo().notice_days = min(days for days in NOTICE_DAYS if days >= left)  # protected field
                 if not commit(1):
                     return

@@ -1,8 +1,20 @@
-from odoo import models
+from odoo import fields, models
 
 
 class PaymentToken(models.Model):
     _inherit = "payment.token"
+
+    billing_expiry_date = fields.Date(string="Valid Until", readonly=True, help="As the provider has told.")
+
+    def _set_billing_expiry(self, day):
+        """Keep until when these methods are valid; customers are told in time of a new date too."""
+        tokens = self.filtered(lambda token: token.billing_expiry_date != day)
+        tokens.billing_expiry_date = day
+        # sudo: protected fields
+        mandates_sudo = self.env["billing.payment.mandate"].sudo().search(
+            [("token_id", "in", tokens.ids), ("state", "=", "active"), ("expiry_date", "!=", day)]
+        )
+        mandates_sudo.write({"expiry_date": day, "notice_days": 0})
 
     def _handle_archiving(self):
         """A method that its owner deletes is not charged any more."""

@@ -1,5 +1,9 @@
 from datetime import timedelta
+from unittest.mock import patch
 
+from freezegun import freeze_time
+
+from odoo import fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
@@ -90,6 +94,81 @@ class TestMandate(PaymentBillingCommon):
             mandate.sudo().write({"expiry_date": self.today + timedelta(days=days), "notice_days": notice})
             counts.append(mails())
         self.assertEqual(counts, [0, 1, 1, 1, 2, 2, 2, 2])
+
+    def notices(self, mandate):
+        """The mails that the job sends today."""
+        found = self.env["mail.mail"].search([("subject", "like", "expires soon")])
+        with self.in_job():
+            self.env["billing.payment.mandate"].with_user(self.env.ref("base.user_root"))._cron_notify_expiry()
+        return len(self.env["mail.mail"].search([("subject", "like", "expires soon")]) - found)
+
+    def test_day_by_day_there_are_two_notices(self):
+        days = (32, 31, 30, 29, 28, 9, 8, 7, 6, 5, 0, -1)
+        for missed in ((), (30, 29), (7,), days[:-5]):
+            mandate = self.mandate(expiry_date=fields.Date.to_date("2031-06-30"))
+            told = {}
+            for left in days:
+                with freeze_time(fields.Date.to_date("2031-06-30") - timedelta(days=left)):
+                    if left not in missed and (count := self.notices(mandate)):
+                        told[left] = count
+            expected = {(): {30: 1, 7: 1}, (30, 29): {28: 1, 7: 1}, (7,): {30: 1, 6: 1}}.get(missed, {7: 1})
+            with self.subTest(missed=missed):
+                self.assertEqual(told, expected)
+
+    def test_one_notice_for_a_card_with_several_mandates(self):
+        contracts = self.contract_bill().billing_contract_ids
+        day = self.today + timedelta(days=20)
+        mandates = self.mandate(expiry_date=day) | self.mandate(contracts=contracts, expiry_date=day)
+        self.assertEqual((self.notices(mandates), self.notices(mandates)), (1, 0))
+        self.assertEqual(mandates.mapped("notice_days"), [30, 30])
+
+    def process(self, code, data):
+        """The provider answers to a payment with the saved method."""
+        number = self.env["payment.transaction"].search_count([])
+        tx = self._create_transaction("token", reference=f"{code}-{number}", token_id=self.token.id)
+        model = self.registry["payment.transaction"]
+        extract = getattr(model, f"_extract_billing_expiry_{code}")
+        with (
+            patch.object(model, f"_extract_billing_expiry_{tx.provider_code}", extract, create=True),
+            patch.object(model, "_validate_amount", lambda *_args: None),
+        ):
+            tx._process(tx.provider_code, data)
+
+    def test_what_the_provider_says_goes_first(self):
+        typed = fields.Date.to_date("2032-01-31")
+        for code, data in (
+            ("stripe", {"payment_method": {"card": {"exp_month": 6, "exp_year": 2033}}}),
+            ("flutterwave", {"card": {"expiry": "07/33"}}),
+            ("demo", {"payment_details": "4242 08/33"}),
+        ):
+            mandate = self.mandate(expiry_date=typed)
+            mandate.sudo().notice_days = 30
+            self.process(code, data)
+            with self.subTest(provider=code):
+                self.assertEqual(mandate.expiry_date, self.token.billing_expiry_date)
+                self.assertEqual((mandate.expiry_date.year, mandate.notice_days), (2033, 0))
+                self.assertEqual(self.mandate(expiry_date=typed).expiry_date, self.token.billing_expiry_date)
+        known = self.token.billing_expiry_date
+        for code, data in (
+            ("stripe", {}), ("stripe", {"payment_method": "pm_1"}), ("stripe", {"payment_method": {"card": None}}),
+            ("flutterwave", {}), ("flutterwave", {"card": {"expiry": "?"}}), ("demo", {}),
+            ("demo", {"payment_details": "4242"}),
+        ):  # fmt: skip
+            self.process(code, data)
+            self.assertEqual(self.token.billing_expiry_date, known)
+
+    def test_an_expired_method_is_not_taken(self):
+        with self.assertRaisesRegex(UserError, "expired"):
+            self.mandate(expiry_date=self.today - timedelta(days=1))
+        self.token.billing_expiry_date = self.today - timedelta(days=1)
+        with self.assertRaisesRegex(UserError, "expired"):
+            self.mandate(expiry_date=self.today + timedelta(days=99))
+
+    def test_the_same_date_is_not_told_again(self):
+        mandate = self.mandate(expiry_date=self.today)
+        mandate.sudo().notice_days = 7
+        mandate.with_user(self.new_staff("officer", login="mandate_officer")).expiry_date = self.today
+        self.assertEqual(mandate.notice_days, 7)
 
     def test_a_new_date_is_told_again(self):
         mandate = self.mandate(expiry_date=self.today)

@@ -534,6 +534,7 @@ class TestPayments(PortalCommon):
         for changed in (
             {"consent": ""}, {"digest": "x"}, {"token_id": stranger.id}, {"token_id": ""},
             {"contract_id": other_contract.id}, {"csrf_token": "x"}, {"expiry": "soon"},
+            {"expiry": "2020-01"}, {"expiry": "01/20"}, {"expiry": "2099-01"}, {"expiry": "2031-13"},
         ):  # fmt: skip
             with self.subTest(changed=changed), mute_logger("odoo.http"):
                 self.post(
