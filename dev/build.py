@@ -16,6 +16,7 @@ from env import (
     LANGUAGES,
     PREFIX,
     STORY,
+    STORY_FILES,
     code_key,
     die,
     folder,
@@ -95,7 +96,7 @@ def built():
             odoo_run(working, f"{database}-install", "-i", ",".join((*modules(), *DEMO_MODULES)))
         tell_story(working)
 
-    _fresh(database, base(), code_key(STORY), steps)
+    _fresh(database, base(), code_key(*STORY_FILES), steps)
     return database
 
 

@@ -19,6 +19,8 @@ from PIL import Image, ImageDraw
 from odoo import Command
 from odoo.tools import convert
 
+from demo_situations import OVERDUE, Situations
+
 MODULE = "customer_billing"
 PARAMETER = "customer_billing.demo_story"
 SEED = 19
@@ -44,6 +46,9 @@ LOGINS = (
     ("Sales", "sales", "Contracts: those of the own customers only."),
     ("Portal customer", "portal", "My account › Contracts and Invoices: open a bill, see how it was computed."),
     ("Portal customer, Chinese", "kehu", "我的账户 › 合同与账单：打开账单，查看金额的计算过程。"),
+    ("… long overdue", "late", "My account › What Is Overdue: pay, or tell when you will."),
+    ("… offered instalments", "parts", "我的账户 › 逾期款项：查看分期方案并签字确认。"),
+    ("… pays in advance", "prepaid", "My account › Payments: the balance is low; top up."),
 )
 
 # Customers beside those of the module's demo data: name, city; where they are and what they buy follow.
@@ -150,6 +155,7 @@ class Story:
         self.run_days = [day for day in days if day.day in RUN_DAYS]
         self.events = []  # (day, what happens to a contract that day), applied before the next run
         self.payers = {}
+        self.situations = Situations(self)
 
     def tell(self):
         self.set_up_company()
@@ -170,7 +176,7 @@ class Story:
         if "billing.payment.mandate" in self.env:
             self.make_payments()
         if "billing.case" in self.env:
-            self.make_collections()
+            self.situations.collect()
         return self.sum_up()
 
     def ref(self, name):
@@ -300,6 +306,7 @@ class Story:
             self.payers[partner] = PAYERS[number % len(PAYERS)]
         self.payers[self.ref("partner_brightwater")] = "prompt"
         self.payers[self.ref("partner_mingyuan")] = "late"
+        self.situations.make_customers()
 
     def ids_of(self, model):
         """Records of ``model`` that the module's demo data made."""
@@ -339,6 +346,7 @@ class Story:
         soon = self.today + relativedelta(months=1, day=1)
         for partner, offer in zip(self.random.sample(tenants, 4), BUILDING, strict=False):
             self.make_contract(partner, *offer, soon)
+        self.situations.make_contracts()
 
     def make_history_of_portal_customers(self):
         """The two customers with a login have a year to look back on, and were there before this system."""
@@ -423,9 +431,9 @@ class Story:
         days = (self.today - earliest).days
         return earliest + DAY * int(days * self.random.betavariate(1, 2.2) * 0.94)
 
-    def make_contract(self, partner, plan, items, start, **values):
+    def make_contract(self, partner, plan, items, start, currency=None, **values):
         plan = self.ref(plan)
-        currency = self.cny if partner.country_id.code == "CN" else self.usd
+        currency = currency or (self.cny if partner.country_id.code == "CN" else self.usd)
         lines = [self.prepare_line(partner, plan, currency, *item) for item in items]
         contract = (
             self.env["billing.contract"]
@@ -469,6 +477,8 @@ class Story:
         old = contracts.filtered(lambda contract: contract.date_start < self.today - relativedelta(months=4)).ids
         self.random.shuffle(old)
         contracts = [self.env["billing.contract"].browse(old_id) for old_id in old]
+        # taken from the end: those with an overdue bill go on, since credits would settle it
+        contracts.sort(key=lambda contract: contract.partner_id.name not in OVERDUE)
         reasons = self.env["billing.close.reason"].search([])
         for number in range(5):
             contract = contracts.pop()
@@ -484,7 +494,6 @@ class Story:
             contract, day = contracts.pop(), self.today - DAY * days
             self.events.append((day, contract, "action_pause", (str(day),)))
             self.events.append((day + DAY * length, contract, "action_resume", (str(day + DAY * length),)))
-        self.hold = contracts.pop()
         self.events.sort(key=lambda event: event[0])
 
     def live_until(self, day):
@@ -497,17 +506,20 @@ class Story:
     # Runs
 
     def bill_the_year(self):
-        for day in self.run_days:
+        single = {day: contracts for day, contracts in self.situations.runs.items() if day not in self.run_days}
+        for day in sorted([*self.run_days, *single]):
             self.live_until(day)
-            run = self.make_run(day)
+            values = {"contract_ids": [Command.set(single[day].ids)]} if day in single else {}
+            run = self.make_run(day, **values)
             run.action_generate()
             approver = self.users["manager" if run.approval_needed else "officer"]
             run.with_user(approver).action_approve()
             if run.state == "approved":
                 run.action_post()
-            if day != self.run_days[-1]:
+            if day == self.run_days[-1]:
+                self.last_run = run
+            else:
                 self.mark_delivered(run)
-        self.last_run = run
         self.live_until(self.today)
 
     def make_run(self, day, **values):
@@ -565,7 +577,7 @@ class Story:
             month, "period", "The month was billed already", "We believe that we paid for this period.",
             "action_reject", "The earlier bill was for the month before; the periods are on both bills.",
         )  # fmt: skip
-        self.unpaid = patrol | seats  # nobody pays while the question is open
+        self.unpaid = patrol | seats | self.situations.get_unpaid()  # nobody pays while the question is open
 
     def pick_bill(self, months, product, lang):
         """The bill for a product from about so many months ago, of a customer without a dispute."""
@@ -580,7 +592,11 @@ class Story:
                     and product in bill.invoice_line_ids.product_id
                 )
             ),
-            key=lambda bill: (abs((bill.invoice_date - day).days), bill.id),
+            key=lambda bill: (
+                bill.commercial_partner_id.name in OVERDUE,  # these have their own trouble
+                abs((bill.invoice_date - day).days),
+                bill.id,
+            ),
         )
         self.disputed |= bill
         return bill
@@ -698,14 +714,6 @@ class Story:
     def make_the_present(self):
         """Three runs that wait for somebody: to be sent, to be approved, to be looked at."""
         loud = self.env(context={key: value for key, value in self.env.context.items() if key not in QUIET})
-        self.env["billing.contract.pause"].create(
-            {
-                "contract_id": self.hold.id,
-                "date_from": self.today - 6 * DAY,
-                "origin": "hold",
-                "reason": "Service hold until the overdue bills are paid",
-            }
-        )
         yesterday = self.today - DAY
         by_name = {partner.name: partner for partner in self.customers}
         large = self.make_contract(
@@ -733,8 +741,9 @@ class Story:
         bills = self.last_run.move_ids.filtered(lambda move: move.state == "posted")
         first = self.ref("partner_brightwater") | self.ref("partner_mingyuan")
         chosen = bills.filtered(lambda bill: bill.commercial_partner_id in first)
-        chosen |= (bills - chosen).filtered(lambda bill: bill.move_type == "out_invoice")[:1]
-        chosen.with_env(self.env).with_user(self.users["officer"]).action_billing_deliver()
+        returned = (bills - chosen).filtered(lambda bill: bill.move_type == "out_invoice")[:1]
+        (chosen | returned).with_env(self.env).with_user(self.users["officer"]).action_billing_deliver()
+        self.situations.return_mail(returned)
 
     def grade_customers(self):
         """Customers have tiers; three proposals wait for the manager, one customer has a tier set by hand."""
@@ -857,30 +866,37 @@ class Story:
             provider.payment_method_ids.filtered(lambda method: method.code == "demo").active = True
             self.pay_automatically(provider, self.ref("partner_brightwater"), "done")
             self.pay_automatically(provider, self.ref("partner_mingyuan"), "cancel")
+            self.situations.charge_without_answer(provider)
         by_name = {partner.name: partner for partner in self.customers}
+        self.situations.pay_twice(by_name["北京盛世文化传媒有限公司"])
         ahead = by_name["Tidewater Travel"]
         ahead.write({"billing_prepaid": True, "billing_prepaid_threshold": 500.0})
+        owed = sum(self.get_bills().filtered(lambda b: b.commercial_partner_id == ahead).mapped("amount_residual"))
         self.env["account.payment"].create(
             {
                 "payment_type": "inbound",
                 "partner_type": "customer",
                 "partner_id": ahead.id,
-                "amount": 1200.0,
+                "amount": 420.0 + owed,
                 "date": self.today - 3 * DAY,
                 "journal_id": self.journal.id,
                 "memo": "PREPAID",
             }
         ).action_post()
         ahead._apply_billing_credit(self.company)
+        ahead._alert_billing_low_balance(self.company)
 
-    def pay_automatically(self, provider, customer, answer):
-        """The customer's portal user saves a method and allows it; the newest open bill is charged now."""
+    def pay_automatically(self, provider, customer, answer, expiry=None):
+        """The customer's portal user saves a method and allows it; the newest open bill is charged now.
+
+        Returns the attempt.
+        """
         user = self.env["res.users"].search([("partner_id", "child_of", customer.id), ("share", "=", True)], limit=1)
         token = self.env["payment.token"].create(
             {
                 "provider_id": provider.id,
                 "payment_method_id": provider.payment_method_ids[:1].id,
-                "payment_details": "4242" if answer == "done" else "0341",
+                "payment_details": {"done": "4242", "cancel": "0341", "pending": "1881"}[answer],
                 "partner_id": user.partner_id.id,
                 "provider_ref": f"demo {customer.id}",
                 "demo_simulated_state": answer,
@@ -888,51 +904,19 @@ class Story:
         )
         customer.billing_contract_ids.plan_id.invoice_policy = "charge"
         text = self.company.with_context(lang=user.lang)._get_billing_mandate_text()
-        expiry = self.today + relativedelta(months=20, day=31)
+        expiry = expiry or self.today + relativedelta(months=20, day=31)
         self.env["billing.payment.mandate"].with_user(user)._grant(token, text, None, expiry, "203.0.113.24")
         bills = self.get_bills().filtered(
             lambda bill: bill.commercial_partner_id == customer
             and bill.amount_residual
             and not bill.billing_dispute_ids.filtered(lambda dispute: dispute.state == "open")
         )
-        if bill := bills.sorted("invoice_date")[-1:]:
-            bill.action_billing_charge()
-            attempt = self.env["billing.payment.attempt"]._intend(bill)
-            attempt._call_provider()
-            attempt._settle()
-
-    # Collections
-
-    def make_collections(self):
-        """The cases of this morning: some reminders went out, others wait; one customer has promised, one pays in
-        parts, one case was handed over."""
-        cases, collector = self.env["billing.case"].sudo(), self.users["collector"]
-        self.company.billing_dunning_policy_id = self.env.ref(
-            "customer_billing_collection.billing_dunning_policy_standard"
-        )
-        self.company.billing_collector_id = collector
-        items = cases._refresh_customers(self.company, cases._get_customers(self.company, self.today))
-        notices = cases.browse([case.id for case in items])._propose(items, any_day=True)
-        reminders = notices.filtered(lambda n: n.channel in ("email", "call") and n.state == "proposed")
-        chosen = reminders[: len(reminders) * 2 // 3].with_user(collector)
-        for number in range(0, len(chosen), 10):
-            chosen[number : number + 10].action_send()
-        worked = self.env["billing.case"].search([("state", "=", "open")], order="priority desc").with_user(collector)
-        self.env["billing.case.call"].with_user(collector).create(
-            {
-                "case_id": worked[0].id,
-                "outcome": "promised",
-                "promise_date": self.today + 6 * DAY,
-                "note": "The bookkeeper was on leave; pays on her first day.",
-            }
-        ).action_done()
-        agreement = self.env["billing.instalment"].with_user(collector).create({"case_id": worked[1].id})
-        agreement.action_make_schedule(3, str(self.today + 7 * DAY))
-        agreement.action_offer()
-        agreement.action_confirm("Ann Lee", "By phone")
-        self.env["billing.case.call"].with_user(collector).create(
-            {"case_id": worked[2].id, "outcome": "no_answer", "note": "Nobody before noon."}
-        ).action_done()
+        bill = bills.sorted("invoice_date")[-1:]
+        bill.action_billing_charge()
+        attempt = self.env["billing.payment.attempt"]._intend(bill)
+        attempt._call_provider()
+        attempt._settle()
+        return attempt
 
     # What the story says about itself
 
@@ -961,6 +945,7 @@ class Story:
                 **self.count_cases(),
             },
             "ledger": {"bills": bills, "receivable_debit": debit},
+            "situations": self.situations.find(),
         }
 
     def count_statements(self):

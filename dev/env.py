@@ -14,6 +14,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 ADDONS = CHECKOUT / "addons"
 STORY = CHECKOUT / "dev" / "demo_story.py"
+STORY_FILES = (STORY, CHECKOUT / "dev" / "demo_situations.py")
 if "BILLING_CACHE" not in os.environ:
     sys.exit("Run this through make: it reads settings.mk.")
 for _name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD"):

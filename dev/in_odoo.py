@@ -3,6 +3,7 @@
 A web server runs beside it, because wkhtmltopdf asks it for the style sheets of what it prints.
 """
 
+import functools
 import importlib
 import sys
 
@@ -39,16 +40,18 @@ def main(conf, database, module, function):
 
 def commit_before_printing(registry):
     """The web server's transactions see only what is committed, and wait for rows that are not."""
-    moves = registry["account.move"]
-    deliver = getattr(moves, "_deliver", None)
-    if deliver is None:
-        return
+    for model, name in (("account.move", "_deliver"), ("billing.case", "action_hand_over")):
+        if method := getattr(registry[model], name, None) if model in registry else None:
+            setattr(registry[model], name, committing(method))
 
-    def commit_and_deliver(self):
+
+def committing(method):
+    @functools.wraps(method)
+    def commit_first(self, *args, **kwargs):
         self.env.cr.commit()
-        return deliver(self)
+        return method(self, *args, **kwargs)
 
-    moves._deliver = commit_and_deliver
+    return commit_first
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def page(odoo, mail):
     told = build.story(DEMO)
     logins = told.get("logins") or [("Administrator", "admin", "admin", "Open the Billing app.")]
     rows = "\n".join(f"  {who:28}{login:12}{secret:12}{first}" for who, login, secret, first in logins)
+    situations = "\n".join(f"  {what:38}{login:12}{who}" for what, who, login in told.get("situations", ()))
     counts = ", ".join(f"{number} {what}" for what, number in told.get("counts", {}).items())
     return f"""
 Customer Billing is running.
@@ -73,6 +74,9 @@ Customer Billing is running.
 
   {'who':28}{'login':12}{'password':12}what to look at first
 {rows}
+
+  {'to see':38}{'login':12}customer (each login is its own password; without one: as staff)
+{situations}
 
   In it: {counts or "an empty company"}
 
