@@ -226,7 +226,6 @@ class BillingCase(models.Model):
         return amounts
 
     @api.model
-    def _is_to_open(self, items, policy, today, currency_id):
     def _is_to_open(self, rows, policy, today, currency_id):
         """Whether there is something to demand: overdue, or due so soon that reminders begin; credits deducted."""
         items = self._get_kernel_items(rows)

@@ -240,7 +240,7 @@ class TestYear(ReceivableCommon):
             self.assertLess(oldest, day)
             self.assertLessEqual(step_day(step.days, oldest, weekdays), day, "too early")
             self.assertGreater(step.days, self.reached[case], "an earlier step, or the same one again")
-            self.assertGreater(step.days, self.get_reached(owed), "what was demanded before goes back to an earlier step")
+            self.assertGreater(step.days, self.get_reached(owed), "what was demanded goes back to an earlier step")
             self.assertEqual(set(lines), {item.id for item in overdue + credits}, "all that is due, and the credits")
             self.reached[case] = step.days
             self.asked.update((item.id, max(step.days, self.asked[item.id])) for item in debts)
