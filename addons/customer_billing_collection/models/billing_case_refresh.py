@@ -67,7 +67,7 @@ class BillingCase(models.Model):
         self._before_refresh(by_case, today)
         self._exclude_protected(by_case)
         behaviour = self._get_behaviour(self.company_id, self.partner_id.ids, today) if self else {}
-        demanded = self._take_over_steps(by_case)
+        reached = self._take_over_steps(by_case)
         kernels = self.policy_id._get_kernel_policies()
         rows, paid = [], self.browse()
         for case, found in by_case.items():
@@ -76,7 +76,7 @@ class BillingCase(models.Model):
                 paid |= case
                 continue
             rows.append({"id": case.id, **case._prepare_refreshed(found, policy, today, behaviour)})
-        settled = self._get_settled(rows, demanded, today)
+        settled = self._get_settled(rows, reached, today)
         self._write_refreshed([row for row in rows if row["id"] not in settled.ids])
         if paid or settled:
             (paid | settled)._close("paid")
@@ -95,7 +95,7 @@ class BillingCase(models.Model):
         another one finds items that were demanded before.
 
         :param dict items: the items by case, with exclusions
-        :return: the cases with items that were demanded and that credits do not cover
+        :return: the days of that step by case; without those in which nothing is owed that was demanded
         """
         lines, moves = {}, {}
         for case, rows in items.items():
@@ -109,7 +109,7 @@ class BillingCase(models.Model):
         for case, (step, days) in steps.items():
             if days > case.step_days:
                 case.with_context(tracking_disable=True).write({"step_id": step, "step_days": days})
-        return self.browse([case.id for case in steps])
+        return {case: days for case, (_step, days) in steps.items()}
 
     @api.model
     def _read_demanded(self, move_line_ids, move_ids):
@@ -136,26 +136,26 @@ class BillingCase(models.Model):
             )
         )
 
-    def _get_settled(self, rows, demanded, today):
-        """The cases whose demanded debt is settled, though other items are due.
+    def _get_settled(self, rows, reached, today):
+        """The cases in which all is settled that was demanded with their step, though other items are due.
 
         The steps that were carried out belong to what was demanded with them. Cases stay as they are while anything is
         agreed or in dispute, or a notice waits that is still the right one.
 
         :param list rows: what ``_prepare_refreshed`` gives
-        :param demanded: the cases in which something is open that was demanded
+        :param dict reached: what ``_take_over_steps`` gives
         """
         settled = self.browse()
         for case, row in zip(self.browse([row["id"] for row in rows]), rows, strict=True):
-            if case in demanded or row["state"] != "open" or case.step_days <= 0 or case._is_agreed():
+            if row["state"] != "open" or case.step_days <= reached.get(case, 0) or case._is_agreed():
                 continue
             notices = case.notice_ids
             waiting = notices.filtered(lambda notice: notice.state in ("proposed", "queued", "failed"))
             if row["next_step_date"] == fields.Date.to_string(today) and row["next_step_id"] in waiting.step_id.ids:
                 continue
-            done = notices.filtered(lambda notice: notice.step_id.days > 0 and notice._is_done())
-            # a step that a person left out before anything was demanded settles nothing
-            if not done or any(line.amount > 0 for line in done.line_ids):
+            last = notices.filtered(lambda notice, step=case.step_id: notice.step_id == step and notice._is_done())
+            # a step that a person left out while nothing was to be demanded settles nothing
+            if not last or any(line.amount > 0 for line in last.line_ids):
                 settled += case
         return settled
 

@@ -227,6 +227,24 @@ class TestSending(CollectionCommon):
         self.work_nights("03-30")
         self.assertEqual(self.sent(), ["Second"])
 
+    def test_invariant_14_an_older_debt_goes_on_at_its_own_step(self):
+        old = self.invoice("2026-03-10", 100.0)
+        self.work_nights("03-13")
+        payment = self.pay("2026-03-14", 100.0, invoices=old)
+        late = self.invoice("2026-03-15", 100.0)
+        self.work_nights("03-14", "04-04")
+        case = self.case()
+        self.assertEqual(self.sent(), ["Second"])
+        with freeze_time("2026-04-05"):
+            self.item(payment).remove_move_reconcile()
+            self.match(payment, late)
+            self.env.cr.precommit.run()
+        self.assertEqual(case.state, "closed", "all is settled that was demanded with its step")
+        self.assertEqual((self.case().step_id.name, self.case().next_step_id.name), ("Friendly", "Second"))
+        self.work_nights("04-05", "04-06")
+        self.assertEqual(self.sent(), ["Second"])
+        self.assertEqual(self.case().notice_ids.line_ids.move_id, old)
+
     @freeze_time("2026-03-31")
     def test_a_step_waits_for_what_credits_leave_over(self):
         old = self.invoice("2026-03-01", 100.0)

@@ -1,4 +1,5 @@
-"""Days of collections, one by one, with random invoices, payments, credits, disputes and promises; nights are missed.
+"""Days of collections, one by one, with random invoices, payments, credits, disputes, promises, agreements and
+write-offs; nights are missed.
 
 What went out, and what did not, is then justified by a second reading of the rules that shares no code with the module:
 plain SQL over what account knows, and plain dates. ``BILLING_YEAR=1`` is the long form: 300 customers for a year.
@@ -27,7 +28,11 @@ OPEN_ITEMS = """
                SELECT FROM billing_dispute dispute WHERE dispute.move_id = line.move_id AND dispute.state = 'open'
            ), (SELECT MAX(promise.id) FROM billing_promise promise
                  JOIN billing_promise_move_line_rel rel ON rel.promise_id = promise.id
-                WHERE rel.move_line_id = line.id AND promise.state = 'open' AND promise.date + promise.grace_days >= %s)
+                WHERE rel.move_line_id = line.id AND promise.state = 'open'
+                  AND promise.date + promise.grace_days >= %s),
+           EXISTS (SELECT FROM billing_instalment agreement
+                     JOIN billing_instalment_move_line_rel rel ON rel.instalment_id = agreement.id
+                    WHERE rel.move_line_id = line.id AND agreement.state = 'running')
       FROM account_move_line line JOIN account_account account ON account.id = line.account_id
      WHERE account.account_type = 'asset_receivable' AND line.parent_state = 'posted' AND line.company_id = %s
        AND line.date <= %s AND line.amount_residual_currency <> 0"""
@@ -36,11 +41,11 @@ OPEN_ITEMS = """
 class Item:
     def __init__(self, *row):
         (self.id, self.partner, self.currency, self.due, self.amount, self.company_amount, self.disputed,
-         self.promise) = row  # fmt: skip
+         self.promise, self.agreed) = row  # fmt: skip
 
     @property
     def free(self):
-        return not self.disputed and not self.promise
+        return not self.disputed and not self.promise and not self.agreed
 
 
 def step_day(days, due, weekdays):
@@ -76,6 +81,7 @@ class TestYear(ReceivableCommon):
             ]
         )
         cls.company.billing_dunning_policy_id = cls.policies[0]
+        cls.company.billing_bad_debt_account_id = cls.company_data["default_account_expense"]
         cls.customers = cls.env["res.partner"].create(
             [
                 {
@@ -101,7 +107,8 @@ class TestYear(ReceivableCommon):
     def live(self, chance, day):
         """What happens on a day; about one thing for each ten customers."""
         actions = ["bill"] * 5 + ["pay"] * 5 + ["settle"] * 2
-        actions += ["advance", "refund", "match", "unmatch", "dispute", "decide", "promise", "mail"]
+        actions += ["advance", "refund", "match", "unmatch", "dispute", "decide", "promise", "agree", "give_up"]
+        actions += ["take_back", "mail"]
         for _number in range(max(1, CUSTOMERS // 10)):
             partner = chance.choice(self.customers)
             getattr(self, f"do_{chance.choice(actions)}")(chance, day, partner)
@@ -183,10 +190,12 @@ class TestYear(ReceivableCommon):
             dispute.resolution = "Explained"
             dispute.action_reject()
 
+    def open_case(self, partner):
+        domain = [("partner_id", "=", partner.id), ("state", "not in", ("closed", "written_off"))]
+        return self.env["billing.case"].search(domain, limit=1)
+
     def do_promise(self, chance, day, partner):
-        case = self.env["billing.case"].search(
-            [("partner_id", "=", partner.id), ("state", "not in", ("closed", "written_off"))], limit=1
-        )
+        case = self.open_case(partner)
         lines = self.open_lines(partner).filtered(lambda line: line.currency_id == case.currency_id)
         lines -= case.promise_ids.filtered(lambda promise: promise.state == "open").move_line_ids
         if lines:
@@ -198,6 +207,31 @@ class TestYear(ReceivableCommon):
                     "move_line_ids": [Command.set(lines.ids)],
                 }
             )
+
+    def do_agree(self, _chance, day, partner):
+        """What is overdue and not agreed about is paid in two parts; or it is not."""
+        case = self.open_case(partner)
+        if not case or case._is_agreed():
+            return
+        agreement = self.env["billing.instalment"].create({"case_id": case.id, "grace_days": 1})
+        if agreement.amount_open > 1:
+            agreement.action_make_schedule(2, str(day + timedelta(days=4)), 1, "week")
+            agreement.action_offer()
+            agreement.action_confirm("Ann Lee", "by telephone")
+
+    def do_give_up(self, chance, day, partner):
+        """The oldest debt is written off, or a part of it."""
+        case = self.open_case(partner)
+        if item := case and case._get_writeoff_items()[:1]:
+            amount = item.currency_id.round(item.amount_residual_currency * chance.choice([0.5, 1]))
+            self.env["billing.writeoff"].create(
+                {"case_id": case.id, "move_line_ids": [Command.set(item.ids)], "amount": amount, "date": day,
+                 "reason": "Too small"}
+            ).action_request()  # fmt: skip
+
+    def do_take_back(self, _chance, day, partner):
+        domain = [("partner_id", "=", partner.id), ("state", "=", "posted")]
+        self.env["billing.writeoff"].search(domain, limit=1).action_take_back(str(day))
 
     def do_mail(self, _chance, _day, partner):
         partner.email = not partner.email and f"{partner.id}@year.example"
@@ -229,7 +263,7 @@ class TestYear(ReceivableCommon):
         overdue = [item for item in rows.values() if item.amount > 0 and item.due < day and item.free]
         credits = [item for item in rows.values() if item.amount < 0]
         self.assertGreater(notice.amount, 0)
-        self.assertTrue(all(item.free for item in debts), "disputed or promised")
+        self.assertTrue(all(item.free for item in debts), "disputed, promised or agreed")
         weekdays = case.policy_id == self.policies[0]
         if not notice.approver_id:  # a person may send on any day
             self.assertFalse(weekdays and day.weekday() > 4, "a day off")
@@ -257,8 +291,7 @@ class TestYear(ReceivableCommon):
                 self.reminded[case, due] = step.days
 
     def get_owed(self, rows):
-        """The debts of a customer that open credits do not cover: they go to the oldest that is neither disputed nor
-        promised."""
+        """The debts of a customer that open credits do not cover: they go to the oldest that is free."""
         left = -sum(item.amount for item in rows if item.amount < 0)
         owed = []
         for item in sorted((item for item in rows if item.amount > 0), key=lambda item: (item.due, item.id)):
@@ -274,8 +307,10 @@ class TestYear(ReceivableCommon):
 
     def is_at_rest(self, case, rows):
         """Whether nothing is agreed, in dispute or waiting, so that the step of the case follows from what is owed."""
-        is_free = all(item.free for item in rows) and "open" not in case.promise_ids.mapped("state")
-        return is_free and not case.notice_ids.filtered("needs_approval")
+        states = [*case.promise_ids.mapped("state"), *case.instalment_ids.mapped("state")]
+        if "open" in states or "running" in states or not all(item.free for item in rows):
+            return False
+        return not case.notice_ids.filtered("needs_approval")
 
     def get_missing_step(self, case, rows, day):
         """The step that a case should have got by the rules today, or None."""
@@ -380,7 +415,11 @@ class TestYear(ReceivableCommon):
         counts = seen.grouped(lambda notice: notice.step_id.name)
         self.assertEqual(set(counts), {"Before", "Reminder", "Call", "Final"}, "the days show little")
         self.assertGreater(len(seen), CUSTOMERS // 2)
+        skipped = self.env["billing.dunning.notice"].search([("state", "=", "skipped")])
+        self.assertTrue(all(skipped.mapped("reason")), "who is left out has a reason")
         cases = self.env["billing.case"].search([], order="id").grouped(lambda c: (c.partner_id, c.currency_id))
+        if "BILLING_SEED" in os.environ:
+            return  # not every course of events has everything
         self.assertTrue(
             any(
                 earlier.date_closed == later.date_opened and self.reached[earlier]
@@ -390,5 +429,3 @@ class TestYear(ReceivableCommon):
             "no case took the place of one whose debt was settled",
         )
         self.assertTrue(self.taken_over or DAYS < 100, "no case went on with what an earlier one has demanded")
-        skipped = self.env["billing.dunning.notice"].search([("state", "=", "skipped")])
-        self.assertTrue(all(skipped.mapped("reason")), "who is left out has a reason")
