@@ -231,8 +231,9 @@ class TestSending(CollectionCommon):
         old = self.invoice("2026-03-10", 100.0)
         self.work_nights("03-13")
         payment = self.pay("2026-03-14", 100.0, invoices=old)
+        self.env.cr.precommit.run()
         late = self.invoice("2026-03-15", 100.0)
-        self.work_nights("03-14", "04-04")
+        self.work_nights("04-04")
         case = self.case()
         self.assertEqual(self.sent(), ["Second"])
         with freeze_time("2026-04-05"):
