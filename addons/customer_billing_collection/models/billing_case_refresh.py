@@ -99,9 +99,11 @@ class BillingCase(models.Model):
         """
         lines, moves = {}, {}
         for case, rows in items.items():
-            uncovered = {item.key for item in dunning.uncovered(self._get_kernel_items(rows), case._get_rounding())}
+            # what is on its way has not arrived
+            kernel_items = self._get_kernel_items({**row, "transit": 0.0} for row in rows)
+            owed = {item.key for item in dunning.uncovered(kernel_items, case._get_rounding())}
             for row in rows:
-                if row["move_line_id"] in uncovered:
+                if row["move_line_id"] in owed:
                     lines[row["move_line_id"]] = moves[row["move_id"]] = case
         steps = {}
         for line, move, step, days in self._read_demanded(list(lines), list(moves)):

@@ -77,6 +77,14 @@ class TestSending(CollectionCommon):
         self.night()
         self.assertEqual((self.notice.state, self.case().state), ("sent", "open"))
 
+    def prepare_transit(self, amount, bill, **values):
+        """A payment that was announced, as ``_get_in_transit`` tells it."""
+        return {
+            "kind": "announced", "partner_id": self.customer.id, "date": fields.Date.today(), "name": "P",
+            "company_id": self.company.id, "currency_id": self.company.currency_id.id,
+            "amount": amount, "move_ids": bill.ids, **values,
+        }  # fmt: skip
+
     @freeze_time("2026-03-14")
     def test_invariant_14_payment_on_its_way(self):
         bill = self.propose()
@@ -87,11 +95,7 @@ class TestSending(CollectionCommon):
                 "invoice_ids": [Command.set(bill.ids)],
             }
         )  # fmt: skip
-        found = [{
-            "kind": "announced", "payment_id": payment.id, "partner_id": self.customer.id, "date": payment.date,
-            "company_id": self.company.id, "currency_id": self.company.currency_id.id, "name": "P",
-            "amount": 100.0, "move_ids": bill.ids,
-        }]  # fmt: skip
+        found = [self.prepare_transit(100.0, bill, payment_id=payment.id)]
         with patch.object(self.registry["billing.receivable"], "_get_in_transit", lambda _self, _lines: found):
             self.assert_left_out("transit")
         found[0]["amount"] = 60.0
@@ -245,6 +249,18 @@ class TestSending(CollectionCommon):
         self.work_nights("04-05", "04-06")
         self.assertEqual(self.sent(), ["Second"])
         self.assertEqual(self.case().notice_ids.line_ids.move_id, old)
+
+    @freeze_time("2026-03-31")
+    def test_what_is_on_its_way_settles_nothing(self):
+        old = self.invoice("2026-03-10", 100.0)
+        self.night()
+        case = self.case()
+        self.invoice("2026-03-30", 50.0)
+        for amount in (100.0, 60.0):
+            found = [self.prepare_transit(amount, old)]
+            with patch.object(self.registry["billing.receivable"], "_get_in_transit", lambda _self, _l, f=found: f):
+                case.sudo()._refresh()
+            self.assertEqual((self.case(), case.state, case.step_id.name), (case, "open", "Second"))
 
     @freeze_time("2026-03-31")
     def test_a_step_waits_for_what_credits_leave_over(self):
