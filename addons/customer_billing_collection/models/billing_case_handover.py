@@ -14,6 +14,8 @@ from ..tools.package import without_moment, write_package
 from .billing_case import CLOSED
 
 RENDERED_BILLS = 100  # bills without a stored PDF that one package renders: a second each
+RENDERED_CONTRACTS = 50
+CONTRACT_REPORT = "customer_billing.billing_contract_report"
 MAXIMUM_BYTES = 200 * 1024 * 1024  # of one package
 SUMMARY_ITEMS = 500  # rows of the summary; all items are in items.csv
 MISSING = "MISSING.txt"
@@ -190,6 +192,7 @@ class BillingCase(models.Model):
         yield "items.csv", lambda: self._write_handover_items(items)
         yield from self._get_handover_bills(items)
         yield from self._get_handover_notices()
+        yield "notices.csv", self._write_handover_notices
         yield from self._get_handover_contracts(items)
         yield from self._get_handover_correspondence(items)
         yield "interest.csv", self._write_handover_interest
@@ -240,7 +243,7 @@ class BillingCase(models.Model):
             states = dict(notification._fields["notification_status"]._description_selection(self.env))
             state = states.get(notification.notification_status, "")
             reason = notification.failure_reason or ""
-            address = notification.mail_email_address or partner.email
+            address = self._get_handover_address(notification)
             found.append((partner.name or "", address or "", f"{state} {reason}".strip()))
         known = {address for _name, address, _state in found}
         for mail in message.mail_ids:
@@ -253,13 +256,27 @@ class BillingCase(models.Model):
             ]
         return found
 
+    @api.model
+    def _get_handover_address(self, notification):
+        """Where a message went to; modules know other addresses."""
+        return notification.mail_email_address or notification.res_partner_id.email
+
     # Contracts, correspondence
 
     def _get_handover_contracts(self, items):
+        """The contracts of the open bills, as PDF with their charging terms."""
         contracts = self._get_handover_moves(items).billing_contract_ids
-        for contract in contracts.filtered(lambda c: c.company_id == self.company_id).sorted("name"):
-            path = f"contracts/{safe_file_name(contract.name, str(contract.id))}.html"
-            yield path, lambda contract=contract: self._render_handover("handover_contract", contract=contract)
+        contracts = contracts.filtered(lambda c: c.company_id.root_id == self.company_id).sorted("name")
+        left_out = contracts[RENDERED_CONTRACTS:]
+        for contract in contracts:
+            path = f"contracts/{safe_file_name(contract.name, str(contract.id))}.pdf"
+            yield path, lambda contract=contract: self._get_handover_contract(contract, contract in left_out)
+
+    @api.model
+    def _get_handover_contract(self, contract, is_left_out):
+        if is_left_out:
+            raise UserError(self.env._("too many contracts for one package: print it by itself"))
+        return self.env["ir.actions.report"]._render_qweb_pdf(CONTRACT_REPORT, contract.ids)[0]
 
     def _get_handover_correspondence(self, items):
         """What was written to and by the customer about the case and its bills; no internal notes."""
@@ -293,6 +310,19 @@ class BillingCase(models.Model):
             for item in items
         ]  # fmt: skip
         head = ["number", "kind", "date", "due", "days_overdue", "currency", "amount", "open", "excluded"]
+        return self._write_csv(head, rows)
+
+    def _write_handover_notices(self):
+        """The proof of sending: a row for each notice that went out and each of its recipients."""
+        rows = []
+        for notice in self.notice_ids.filtered(lambda notice: notice.state == "sent").sorted("date_sent"):
+            message = notice.mail_message_id
+            common = [notice.name, notice.step_id.name, notice.channel, self._format_handover_amount(notice.amount),
+                      notice.date_sent.isoformat(" "), message.message_id or ""]  # fmt: skip
+            recipients = message and self._get_handover_recipients(message) or [("", "", "")]
+            rows += [[*common, *recipient, notice.error or ""] for recipient in recipients]
+        head = ["notice", "step", "channel", "amount", "sent_utc", "message_id", "recipient", "address", "outcome",
+                "failure"]  # fmt: skip
         return self._write_csv(head, rows)
 
     def _write_handover_interest(self):

@@ -87,6 +87,12 @@ class TestHandover(CollectionCommon):
         for text in (notice.name, "one@customer.example", notice.mail_message_id.message_id.strip("<>")):
             self.assertIn(text, page)
         self.assertIn(str(notice.date_sent), page)
+        [proof] = self.read_csv(files, "notices.csv")
+        self.assertEqual(
+            [proof[name] for name in ("notice", "channel", "sent_utc", "message_id", "address")],
+            [notice.name, "email", str(notice.date_sent), notice.mail_message_id.message_id, "one@customer.example"],
+        )
+        self.assertTrue(proof["outcome"])
 
     def test_correspondence_without_internal_notes(self):
         self.file.message_post(body="Internal", subtype_xmlid="mail.mt_note")
@@ -106,7 +112,7 @@ class TestHandover(CollectionCommon):
         self.bill_run = self.bill_contract(contract)
         self.env["billing.promise"].create({"case_id": self.file.id, "amount": 5, "date": "2099-01-01", "note": "=1+1"})
         files = self.hand_over()
-        self.assertIn("PO 7", files[f"contracts/{contract.name.replace('/', '-')}.html"].decode())
+        self.assertEqual(files[f"contracts/{contract.name.replace('/', '-')}.pdf"], b"PDF of %d" % contract.id)
         [promise] = self.read_csv(files, "promises.csv")
         self.assertEqual((promise["amount"], promise["state"], promise["note"]), ("5.00", "open", "'=1+1"))
 
@@ -203,7 +209,7 @@ class TestHandover(CollectionCommon):
         self.env.cr.precommit.run()
         self.assertEqual(self.tasks(), task, "once for a payment")
         note = self.invoice("2026-01-16", -20.0, date="2026-01-16")
-        self.match(note, other | self.bill)
+        self.match(note, self.bill)
         self.env.cr.precommit.run()
         self.assertEqual(len(self.tasks()), 2)
         self.assertIn("Credit note of", self.tasks()[-1].summary)
@@ -274,3 +280,10 @@ class TestHandoverPdf(CollectionCommon):
         case.write({"date_legal": self.company._get_billing_today()})
         [summary] = [make() for path, make in case._get_handover_documents() if path == "summary.pdf"]
         self.assertEqual(summary[:5], b"%PDF-")
+
+    def test_a_contract_is_the_document_with_its_terms(self):
+        contract = self.new_contract("2026-01-01")
+        content = self.env["billing.case"]._get_handover_contract(contract, False)  # HTML: tests render no PDF
+        self.assertIn(contract.name, content.decode())
+        with self.assertRaisesRegex(UserError, "too many contracts"):
+            self.env["billing.case"]._get_handover_contract(contract, True)

@@ -7,12 +7,13 @@ class BillingCase(models.Model):
     _inherit = "billing.case"
 
     def _get_handover_documents(self):
-        """Also the statements that were issued to the customer in the case's currency, as they were sent."""
+        """Also the statements that were issued to the customer, its branches and contacts in the case's currency, as
+        they were sent."""
         yield from super()._get_handover_documents()
         statements = self.env["billing.statement"].search(
             [
-                ("partner_id", "=", self.partner_id.id),
-                ("company_id", "=", self.company_id.id),
+                ("partner_id.commercial_partner_id", "=", self.partner_id.id),
+                ("company_id", "child_of", self.company_id.id),
                 ("currency_id", "=", self.currency_id.id),
                 ("state", "in", ISSUED),
             ],

@@ -63,4 +63,7 @@ class TestStatementCollection(StatementCommon):
             files = {name: archive.read(name) for name in archive.namelist() if name.startswith("statements/")}
         self.assertEqual(files, {f"statements/{statement.pdf_name}": statement._get_issued_pdf()})
         self.assertNotIn(foreign.pdf_name, str(files))
+        self.other_customer.parent_id = self.customer  # now a branch of the customer
+        paths = [path for path, _make in case.sudo()._get_handover_documents()]
+        self.assertIn(f"statements/{foreign.pdf_name}", paths)
         self.assertIn(self.bill.name.encode(), statement._get_issued_pdf())
