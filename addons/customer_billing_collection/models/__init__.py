@@ -23,6 +23,7 @@ from . import (
     billing_dunning_notice_delivery,
     billing_dunning_notice_document,
     billing_dunning_notice_fee,
+    billing_dunning_notice_joint,
     billing_dunning_notice_line,
     billing_dunning_policy,
     billing_dunning_step,

@@ -103,7 +103,7 @@ class BillingDunningNotice(models.Model):
 
     @api.model
     def _cron_send(self):
-        """Send queued notices one by one, each its own commit; on days off of their policy they wait."""
+        """Send queued notices message by message, each its own commit; on days off of their policy they wait."""
         self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
         domain = [
@@ -112,15 +112,17 @@ class BillingDunningNotice(models.Model):
             ("step_id.policy_id", "not in", self._get_resting_policies().ids),
         ]
         commit(remaining=self.search_count(domain))
-        for notice in self.search(domain, order="tries, id", limit=DELIVERY_BATCH):
+        batch = self.search(domain, order="tries, id", limit=DELIVERY_BATCH)
+        batch += self.search([*domain, ("partner_id", "in", batch.partner_id.ids), ("id", "not in", batch.ids)])
+        for notices in batch._group_joint():
             try:
-                locked = notice.try_lock_for_update(allow_referencing=True)
-                if locked.state == "queued":
-                    locked.with_company(locked.company_id)._deliver()
+                locked = notices.try_lock_for_update(allow_referencing=True)
+                if queued := locked.filtered(lambda notice: notice.state == "queued"):
+                    queued.with_company(queued.company_id)._deliver()
             except (OperationalError, ConcurrencyError) as error:
                 self.env.cr.rollback()
-                _logger.info("Notice %s is sent later: %s", notice.id, error)
-            if not commit(1):
+                _logger.info("Notices %s are sent later: %s", notices.ids, error)
+            if not commit(len(notices)):
                 return
         if self.search_count([*domain, ("tries", "=", 0)], limit=1):
             self.env.ref("customer_billing_collection.ir_cron_send").sudo()._trigger()
@@ -137,26 +139,27 @@ class BillingDunningNotice(models.Model):
         )
 
     def _deliver(self, raising=False):
-        """Send queued notices one by one, each after a look at what is open now.
+        """Send queued notices, each after a look at what is open now; those of a customer and step as one message.
 
         What is recorded and the mail that waits for the mail server are one transaction: stopping at any moment sends
         nothing twice. A failure is written on the notice and tried again by the job, ``MAX_TRIES`` times in all.
 
         :param bool raising: let errors through instead
         """
-        for notice in self:
+        for notices in self._group_joint():
             try:
                 with self.env.cr.savepoint():
-                    notice._send()
+                    notices._send()
             except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:
                 if raising:
                     raise
                 if not isinstance(error, UserError):
-                    _logger.exception("Notice %s could not be sent", notice.id)
+                    _logger.exception("Notices %s could not be sent", notices.ids)
                 self.env.invalidate_all(flush=False)
-                notice._fail(str(error))
+                for notice in notices:
+                    notice._fail(str(error))
 
     def _fail(self, message, final=False):
         tries = self.tries + 1
@@ -168,19 +171,36 @@ class BillingDunningNotice(models.Model):
             self._schedule_call(self.env._("A reminder could not be sent: %s", self.step_id.name), message)
 
     def _send(self):
-        """Send one notice by ``_send_<channel>``, if it is still right.
+        """Send notices of one customer and step as one message by ``_send_<channel>``, as far as they are still right.
 
         A module adds a channel with an option of ``billing.dunning.step.channel`` and a method
-        ``_send_<channel>(self)`` for one notice. It returns values of the notice that say how it went another way, or
-        None; it raises what went wrong.
+        ``_send_<channel>(self)`` for one notice; ``_get_joint`` has those that go out with it, where the channel is one
+        of ``_get_joint_channels``. It returns values of the notices that say how they went another way, or None; it
+        raises what went wrong.
         """
-        self.ensure_one()
-        demand, rows = self._recheck()
-        if demand is None:
+        demands = {}
+        for notice in self:
+            demand, rows = notice._recheck()
+            if demand is not None:
+                demands[notice] = demand
+                notice._prepare_to_send(demand, rows)
+        if not demands:
             return
-        # sudo: engine-owned records
-        notice_sudo = self.sudo()
-        notice_sudo.write(
+        notices = self.browse([notice.id for notice in demands])
+        first = notices[0].with_context(billing_dunning_joint=notices.ids)
+        values = getattr(first, f"_send_{first.channel}")() or {}
+        for notice, demand in demands.items():
+            notice.sudo().write(  # engine-owned records
+                {"state": "sent", "date_sent": fields.Datetime.now(), "error": False, "date_due": demand.due, **values}
+            )
+            notice._advance_case()
+            notice.case_id._refresh()
+        if values.get("mail_message_id"):
+            notices._log_joint()
+
+    def _prepare_to_send(self, demand, rows):
+        """Bring a notice up to date with what is demanded now."""
+        self.sudo().write(  # engine-owned records
             {
                 "amount": self.currency_id.round(demand.amount),
                 "name": self.env["ir.sequence"]._get_billing_numbers("billing.dunning.notice", 1)[0]
@@ -191,12 +211,6 @@ class BillingDunningNotice(models.Model):
             }
         )
         self._write_lines({self.id: rows})
-        values = getattr(self, f"_send_{self.channel}")() or {}
-        notice_sudo.write(
-            {"state": "sent", "date_sent": fields.Datetime.now(), "error": False, "date_due": demand.due, **values}
-        )
-        self._advance_case()
-        self.case_id._refresh()
 
     def _advance_case(self):
         """Note on the case that it has reached this step; reminders before the due date do not count."""
@@ -282,8 +296,9 @@ class BillingDunningNotice(models.Model):
 
     def _send_call_instead(self, reason):
         """A task for the collector, as the customer cannot be reached by the channel of the step."""
-        texts = self._get_reason_texts()
-        self._schedule_call(self.step_id.name, texts[reason] % {"name": self.partner_id.display_name})
+        text = self._get_reason_texts()[reason] % {"name": self.partner_id.display_name}
+        for notice in self._get_joint():
+            notice._schedule_call(self.step_id.name, text)
         return {"channel": "call", "reason_code": reason, "reason_values": {"name": self.partner_id.display_name}}
 
     def _send_letter(self):

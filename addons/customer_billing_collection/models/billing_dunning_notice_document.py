@@ -48,18 +48,29 @@ class BillingDunningNotice(models.Model):
         return bills_sudo and bills_sudo._get_payment_url()
 
     def _render_items(self):
-        """The list of items with the total, for the text of mails and letters."""
+        """The list of items with the total, for the text of mails and letters; a section for each currency."""
         self.ensure_one()
-        return self.env["ir.qweb"]._render("customer_billing_collection.dunning_items", {"notice": self})
+        joint = self._get_joint()
+        return Markup("").join(
+            self.env["ir.qweb"]._render(
+                "customer_billing_collection.dunning_items", {"notice": notice, "is_joint": len(joint) > 1}
+            )
+            for notice in joint
+        )
 
     def _render_payment(self):
-        """How to pay: link and QR code, for the text of mails and letters."""
+        """How to pay: link and QR code, for the text of mails and letters; for each currency."""
         self.ensure_one()
+        joint = self._get_joint()
+        return Markup("").join(notice._render_own_payment(len(joint) > 1) for notice in joint)
+
+    def _render_own_payment(self, is_joint):
         url = self._get_payment_url()
         return self.env["ir.qweb"]._render(
             "customer_billing_collection.dunning_payment",
             {
                 "notice": self,
+                "is_joint": is_joint,
                 "url": url,
                 "qr_code": url and qr_data_uri(url),
                 "account": self.company_id.sudo().partner_id.bank_ids[:1],

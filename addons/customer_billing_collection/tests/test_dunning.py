@@ -446,6 +446,54 @@ class TestSending(CollectionCommon):
         self.assertEqual(self.sent(own), ["Friendly"])
 
     @freeze_time("2026-03-14")
+    def test_invariant_14_two_currencies_one_message(self):
+        euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
+        bills = self.invoice("2026-03-10", 60.0, currency=euro) | self.invoice("2026-03-10", 70.0)
+        self.invoice("2026-03-10", 5.0, partner=self.other_customer)
+        self.night()
+        own, foreign = self.case(currency_id=self.company.currency_id.id), self.case(currency_id=euro.id)
+        notices = own.notice_ids + foreign.notice_ids
+        self.assertEqual(notices.mapped("state"), ["sent", "sent"])
+        message = notices.mail_message_id
+        self.assertEqual((len(message), message.res_id), (1, own.id))
+        self.assertEqual(len(self.env["mail.mail"].search([("mail_message_id", "=", message.id)])), 1)
+        for text in ("70.00", "60.00", "In EUR", "In USD", *bills.mapped("name")):
+            self.assertIn(text, message.body)
+        self.assertEqual(message.body.count("See and pay everything"), 2)
+        for text in ("70.00", "60.00"):
+            self.assertIn(text, message.subject)
+        self.assertEqual([notice.amount for notice in notices], [70.0, 60.0])
+        self.assertIn("sent in one message with", "".join(foreign.message_ids.mapped("body")))
+        self.assertEqual((own.step_id, foreign.step_id), (self.step("Friendly"), self.step("Friendly")))
+        self.assertEqual(len(self.case(self.other_customer).notice_ids.mail_message_id - message), 1)
+
+    @freeze_time("2026-03-14")
+    def test_invariant_14_of_two_currencies_one_is_paid_before_sending(self):
+        euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
+        self.invoice("2026-03-10", 60.0, currency=euro)
+        bill = self.invoice("2026-03-10", 70.0)
+        self.night(send=False)
+        own, foreign = self.case(currency_id=self.company.currency_id.id), self.case(currency_id=euro.id)
+        self.pay("2026-03-14", 70.0, invoices=bill)
+        self.send()
+        self.assertEqual((own.notice_ids.state, foreign.notice_ids.state), ("skipped", "sent"))
+        message = foreign.notice_ids.mail_message_id
+        self.assertEqual(message.res_id, foreign.id)
+        self.assertNotIn(bill.name, message.body)
+        self.assertNotIn("In EUR", message.body)
+
+    @freeze_time("2026-03-14")
+    def test_two_currencies_without_an_address_are_two_calls(self):
+        euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
+        self.customer.email = False
+        self.invoice("2026-03-10", 60.0, currency=euro)
+        self.invoice("2026-03-10", 70.0)
+        self.night()
+        for currency in (euro, self.company.currency_id):
+            case = self.case(currency_id=currency.id)
+            self.assertEqual((case.notice_ids.channel, len(case.activity_ids)), ("call", 1))
+
+    @freeze_time("2026-03-14")
     def test_two_companies_with_the_same_customer(self):
         other = self.setup_other_company()["company"]
         env = self.env(context={**self.env.context, "allowed_company_ids": (other | self.company).ids})

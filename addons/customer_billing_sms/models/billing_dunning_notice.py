@@ -4,6 +4,10 @@ from odoo import api, fields, models
 class BillingDunningNotice(models.Model):
     _inherit = "billing.dunning.notice"
 
+    @api.model
+    def _get_joint_channels(self):
+        return super()._get_joint_channels() | {"sms"}
+
     def _send_sms(self):
         """Send the text of the step to the customer's phone, through Odoo's queue; without a number: a call."""
         contacts = (self.partner_id._get_dunning_contact() | self.partner_id).filtered("active")
@@ -16,7 +20,8 @@ class BillingDunningNotice(models.Model):
         template_sudo = self.step_id.sudo().sms_template_id or self.env.ref(
             "customer_billing_sms.sms_template_notice"
         ).sudo()
-        [text] = template_sudo._render_field("body", self.ids, set_lang=lang).values()
+        texts = template_sudo._render_field("body", self._get_joint().ids, set_lang=lang)
+        text = "\n".join(texts.values())
         message = self.case_id._message_sms(
             text, partner_ids=contact.ids, sms_pid_to_number={contact.id: number}, put_in_queue=True
         )

@@ -43,6 +43,17 @@ class TestSms(FactsCommon, MockSMS):
         self.assertIn("access_token", sms["body"])
         self.assertEqual(self.case.step_id.name, "Text")
 
+    def test_two_currencies_are_one_text(self):
+        self.invoice(777.0, due=-10, currency=self.other_currency)
+        case = self.new_case(currency=self.other_currency, name="CASE-TEST-EUR")
+        (self.case | case).action_propose()
+        notices = (self.case | case).notice_ids
+        notices._deliver()
+        self.assertEqual((notices.mapped("state"), len(notices.mail_message_id)), (["sent", "sent"], 1))
+        sms = self.env["sms.sms"].search([("mail_message_id", "=", notices.mail_message_id.id)])
+        for text in ("1,234.50", "777.00"):
+            self.assertIn(text, sms.body)
+
     def test_a_text_of_its_own_in_the_customers_language(self):
         self.env["res.lang"]._activate_lang("fr_FR")
         template = self.env["sms.template"].create(
