@@ -39,9 +39,12 @@ class BillingPortalRequest(CustomerPortal):
             return request.redirect("/my")
         form = {name: value for name, value in form.items() if isinstance(value, str)}
         requests_sudo = request.env["billing.request"].sudo()  # of a contract that the visitor may change
+        is_sent = request.httprequest.method == "POST"
+        if is_sent and confirm and (twin := requests_sudo._find_twin(contract_sudo, kind, form)):
+            return request.redirect(twin.access_url)
         if problem := requests_sudo._get_problem(contract_sudo, kind):
             return self._render_change(contract_sudo, kind, problem=problem)
-        if request.httprequest.method == "GET":
+        if not is_sent:
             return self._render_change(contract_sudo, kind, form)
         vals, errors = requests_sudo._read_form(contract_sudo, kind, form)
         if errors:

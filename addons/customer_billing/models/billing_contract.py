@@ -8,7 +8,7 @@ from dateutil.relativedelta import relativedelta
 
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import SQL, format_date, split_every
+from odoo.tools import format_date, split_every
 
 # What the periods of every line are cut by; fixed once the contract is active.
 FROZEN_FIELDS = frozenset(
@@ -677,21 +677,6 @@ class BillingContract(models.Model):
             self.env["billing.engine"]._book_pending(ahead)
             active -= ahead
         active._reschedule()
-
-    def _mark_changed(self):
-        """Make this transaction collide with any other that bills or changes these contracts.
-
-        Both may write different rows only (a pause here, charges there), of which the database
-        takes no notice: one would compute without what the other did. A new version of the
-        contract's row makes the later of the two start again.
-        """
-        if self.ids:
-            self.env.cr.execute(
-                SQL(
-                    "UPDATE billing_contract SET write_date = write_date WHERE id IN %s",
-                    tuple(self.ids),
-                )
-            )
 
     def _reschedule(self):
         """Set the next bill date to that of the first slot that may need an entry."""

@@ -1,14 +1,16 @@
 import base64
 from decimal import Decimal, InvalidOperation
 
-from odoo import Command, api, models
+from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
 
 from ..tools.upload import MAX_FILE_BYTES, MAX_FILES, check_file, clean_file_name
 
 MAX_NAME = 100
 MAX_TEXT = 5000
+MAX_FIGURE = 1e12
 MAX_OPEN = 10  # of one bill: one customer's link cannot fill a list of tasks
+TWICE_MINUTES = 10  # the same words within this time are one click too many
 MEGABYTE = 1024 * 1024
 
 
@@ -42,9 +44,14 @@ class BillingDispute(models.Model):
         :param form: texts by name: ``line_id`` (empty: the whole bill), ``figure`` (with a point, empty: all of it is
             disputed), ``reason``, ``name``, ``description``
         :param files: list of (name, bytes)
+        The same form sent twice, by a double click or by going back, is one dispute.
+
         :return: (dispute (sudo), errors: {name of a field: text}); with errors nothing was written
         :raises UserError: the customer cannot object now
         """
+        move._mark_changed()
+        if twin_sudo := self._find_twin(move, form):
+            return twin_sudo, {}
         if problem := self._get_dispute_problem(move):
             raise UserError(problem)
         move_sudo = move.sudo()  # customers may not create disputes
@@ -60,6 +67,29 @@ class BillingDispute(models.Model):
         dispute_sudo.attachment_ids = [Command.set(self._store_files(files, dispute_sudo).ids)]
         dispute_sudo._note_objection(owner)
         return dispute_sudo, {}
+
+    @api.model
+    def _find_twin(self, move, form):
+        """The dispute (sudo) that the same visitor has just made with this form; empty when there is none."""
+        since = fields.Datetime.subtract(fields.Datetime.now(), minutes=TWICE_MINUTES)
+        recent_sudo = move.sudo().billing_dispute_ids.filtered(  # of a bill that the visitor may see
+            lambda dispute: dispute.state == "open"
+            and dispute.create_date > since
+            and dispute.create_uid == self.env.user
+        )
+        line_id, texts = str(form.get("line_id") or ""), self._clean_texts(form)
+        figure = self._read_figure(form.get("figure"), MAX_FIGURE, move.currency_id, {})
+        return recent_sudo.filtered(
+            lambda dispute: str(dispute.move_line_id.id or "") == line_id
+            and dispute.reason == form.get("reason")
+            and figure is not None
+            and not move.currency_id.compare_amounts(abs(dispute.claimed_amount), figure)
+            and {name: dispute[name] for name in texts} == texts
+        )[:1]
+
+    @api.model
+    def _clean_texts(self, form):
+        return {name: (form.get(name) or "").replace("\0", "").strip() for name in ("name", "description")}
 
     def _note_objection(self, owner):
         """The customer's words are the first message of the conversation; its owner gets a task."""
@@ -89,12 +119,11 @@ class BillingDispute(models.Model):
         reason = form.get("reason")
         if reason not in dict(self._fields["reason"].selection):
             errors["reason"] = self.env._("Choose a reason.")
-        texts = {}
+        texts = self._clean_texts(form)
         for name, limit, message in (
             ("name", MAX_NAME, self.env._("Say in a few words what is wrong.")),
             ("description", MAX_TEXT, self.env._("Tell us what is wrong.")),
         ):
-            texts[name] = (form.get(name) or "").replace("\0", "").strip()
             if not texts[name]:
                 errors[name] = message
             elif len(texts[name]) > limit:

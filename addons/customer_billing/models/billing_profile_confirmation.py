@@ -289,8 +289,7 @@ class BillingProfileConfirmation(models.Model):
         :raises UserError: the request is closed, or a value is not valid: nothing is recorded
         """
         self.ensure_one()
-        if not self.try_lock_for_update(allow_referencing=True):
-            raise UserError(self.env._("Somebody answers just now. Please look again in a moment."))
+        self._mark_changed()  # one at a time: a second click sees the first
         self._check_open()
         changes = self.env["billing.profile.change"]._prepare_changes(self, values)
         changes = self.env["billing.profile.change"].create(changes)

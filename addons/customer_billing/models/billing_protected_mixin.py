@@ -1,5 +1,6 @@
 from odoo import api, models
 from odoo.exceptions import AccessError
+from odoo.tools import SQL
 
 
 class BillingProtectedMixin(models.AbstractModel):
@@ -32,6 +33,22 @@ class BillingProtectedMixin(models.AbstractModel):
         if not self.env.su:
             self._check_billing_protected(vals)
         return super().write(vals)
+
+    def _mark_changed(self):
+        """Make this transaction collide with any other that does so for these records.
+
+        Both may write different rows only (a pause here, charges there; two disputes), of which the database takes no
+        notice: one would decide without what the other did. A new version of the record's row makes the later of the
+        two wait, and start again when the other has committed. So a second click sees what the first one did.
+        """
+        if self.ids:
+            self.env.cr.execute(
+                SQL(
+                    "UPDATE %s SET write_date = write_date WHERE id IN %s",
+                    SQL.identifier(self._table),
+                    tuple(self.ids),
+                )
+            )
 
     @api.model
     def _get_billing_defaults(self):

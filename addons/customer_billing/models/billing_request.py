@@ -11,6 +11,7 @@ MAX_QUANTITY = 1_000_000
 MAX_TEXT = 2000
 MAX_DAYS_AHEAD = 366
 MAX_A_DAY = 20  # requests for one contract
+TWICE_MINUTES = 10  # the same request within this time is one click too many
 # The setting of the plan that a kind of request depends on.
 SETTINGS = {
     "quantity": "self_quantity", "switch": "self_switch", "pause": "self_pause", "resume": "self_pause",
@@ -32,7 +33,7 @@ class BillingRequest(models.Model):
         (
             "contract_id", "partner_id", "company_id", "kind", "state", "line_id", "quantity", "price_id",
             "close_reason_id", "note", "amount_before", "amount_after", "requester_id", "decided_by_id",
-            "date_decided",
+            "date_decided", "is_changed", "amount_before_now", "amount_after_now",
         )
     )  # fmt: skip
 
@@ -85,6 +86,15 @@ class BillingRequest(models.Model):
         string="Billed Before", readonly=True, help="Up to the next regular bill, before taxes, as the customer saw it."
     )
     amount_after = fields.Monetary(string="Billed After", readonly=True, help="With this change.")
+    is_changed = fields.Boolean(
+        string="Amounts Changed", readonly=True, help="Since the customer saw them, when somebody wanted to approve."
+    )
+    amount_before_now = fields.Monetary(
+        string="Before, Computed Again", readonly=True, help="When somebody wanted to approve it."
+    )
+    amount_after_now = fields.Monetary(
+        string="After, Computed Again", readonly=True, help="When somebody wanted to approve it."
+    )
     requester_id = fields.Many2one("res.partner", string="Requested By", readonly=True, ondelete="restrict")
     decided_by_id = fields.Many2one("res.users", string="Decided By", readonly=True)
     date_decided = fields.Date(string="Decided On", readonly=True)
@@ -94,6 +104,12 @@ class BillingRequest(models.Model):
         "(contract_id, kind) WHERE state = 'requested'",
         "There is an open request of this kind for this contract already.",
     )
+
+    def write(self, vals):
+        if not self.env.su and vals.keys() & {"date", "answer"}:
+            for request in self:
+                request._check_open()
+        return super().write(vals)
 
     # Names and texts
 
@@ -395,6 +411,34 @@ class BillingRequest(models.Model):
         return False
 
     @api.model
+    def _find_twin(self, contract, kind, form):
+        """The request that the current user has just made with this form: a second click, or a page that was sent
+        again after going back. Empty when something else was asked for since."""
+        contract._mark_changed()  # one at a time
+        latest = self.search([("contract_id", "=", contract.id)], order="id desc", limit=1)
+        since = fields.Datetime.subtract(fields.Datetime.now(), minutes=TWICE_MINUTES)
+        asked = {**form, "note": (form.get("note") or "").replace("\0", "").strip()}
+        return latest.filtered(
+            lambda request: request.kind == kind
+            and request.state in ("requested", "applied")
+            and request.create_date > since
+            and request.requester_id == self.env.user.partner_id
+            and all(asked.get(name, "") == value for name, value in request._get_form().items())
+        )
+
+    def _get_form(self):
+        """What the page sends to confirm this request, as texts by name."""
+        self.ensure_one()
+        form = {"date": str(self.date), "note": self.note or ""}
+        if self.kind == "quantity":
+            form |= {"line_id": str(self.line_id.id), "quantity": str(self.quantity)}
+        elif self.kind == "switch":
+            form["choice"] = f"{self.line_id.id}-{self.price_id.id}"
+        elif self.kind in ("close", "stay"):
+            form["reason_id"] = str(self.close_reason_id.id)
+        return form
+
+    @api.model
     def _preview(self, contract, vals):
         """What a change costs: (amount before, amount after, rows after), by the engine; changes nothing.
 
@@ -412,7 +456,7 @@ class BillingRequest(models.Model):
         :return: the request
         :raises UserError: it cannot be asked for now, or is not possible
         """
-        contract.lock_for_update(allow_referencing=True)  # one at a time: a second click sees the first
+        contract._mark_changed()  # one at a time: a second click sees the first
         if problem := self._get_problem(contract, vals["kind"]):
             raise UserError(problem)
         before, after, _rows = self._preview(contract, vals)
@@ -449,13 +493,56 @@ class BillingRequest(models.Model):
     def action_approve(self):
         """Carry the requests out, with the methods and rights of the person who approves.
 
+        What it costs is computed again. A request with other amounts than the customer saw stays open and shows both;
+        approving it again carries it out, and the customer is told.
+
+        :return: True when all were carried out, else an action that says what is to be looked at
         :raises UserError: a request is decided already, or is not possible any more
         """
         self.check_access("write")
+        to_look_at = self.browse()
         for request in self:
             request._check_open()
-            request._apply()
+            if request._note_new_amounts():
+                to_look_at += request
+            else:
+                request._apply()
+        return to_look_at._get_changed_action() if to_look_at else True
+
+    def _note_new_amounts(self):
+        """Compute again what the change costs; returns whether the amounts are others than both the customer and the
+        one who approves have seen."""
+        self.ensure_one()
+        before, after, _rows = self._preview(self.contract_id, self._get_values())
+        request_sudo = self.sudo()  # protected fields
+        if self._are_amounts(self.amount_before, self.amount_after, before, after):
+            request_sudo.is_changed = False
+            return False
+        if self.is_changed and self._are_amounts(self.amount_before_now, self.amount_after_now, before, after):
+            return False
+        request_sudo.write({"is_changed": True, "amount_before_now": before, "amount_after_now": after})
         return True
+
+    def _are_amounts(self, before, after, new_before, new_after):
+        compare = self.currency_id.compare_amounts
+        return not compare(before, new_before) and not compare(after, new_after)
+
+    def _get_changed_action(self):
+        text = self.env._(
+            "Not carried out yet: the amounts have changed since the customer saw them. Look at both, then approve "
+            "again: %s",
+            ", ".join(self.mapped("display_name")),
+        )
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "type": "warning",
+                "sticky": True,
+                "message": text,
+                "next": {"type": "ir.actions.act_window_close"},
+            },
+        }
 
     def action_refuse(self, answer=None):
         """Refuse requests; the customer reads the answer.
@@ -488,7 +575,19 @@ class BillingRequest(models.Model):
         """Change the contract, with the rights of the environment."""
         self.ensure_one()
         self._change(self.contract_id, self._get_values())
-        self._decide("applied", self.env._("Done: %s", self.summary))
+        self._decide("applied", self.with_context(lang=self.requester_id.lang)._get_done_text())
+
+    def _get_done_text(self):
+        """What the customer is told, in the language of the environment."""
+        if not self.is_changed:
+            return self.env._("Done: %s", self.summary)
+        return self.env._(
+            "Done: %(what)s. The amounts have changed since you asked: up to your next regular bill it is %(now)s with "
+            "this change, where we had shown you %(then)s.",
+            what=self.summary,
+            now=self.currency_id.format(self.amount_after_now),
+            then=self.currency_id.format(self.amount_after),
+        )
 
     def _decide(self, state, text):
         request_sudo = self.sudo()  # protected fields; a customer may decide on own requests only
@@ -525,6 +624,14 @@ class BillingRequest(models.Model):
 
     @api.model
     def _change_resume(self, contract, vals):
+        if not self._get_own_pauses(contract):  # by the time of the approval staff may have paused, too
+            raise UserError(
+                self.env._(
+                    "%s has a pause that the customer did not begin: end it on the contract first, or refuse the "
+                    "request.",
+                    contract.name,
+                )
+            )
         contract.action_resume(vals["date"])
 
     @api.model

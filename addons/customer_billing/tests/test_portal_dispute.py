@@ -58,6 +58,41 @@ class TestPortalDispute(BillingPortalCommon, HttpCase):
         again = self.post(self.url, {**self.form, "line_id": self.line.id})
         self.assertIn("You have objected to this line already", again.text)
 
+    def test_sent_twice_is_one_objection(self):
+        for values in ({}, {"figure": "5", "name": " Other words "}, {"line_id": self.line.id, "figure": "10.50"}):
+            with self.subTest(values=values):
+                paths = {urlparse(self.post(self.url, {**self.form, **values}).url).path for _click in range(2)}
+                self.assertEqual(paths, {f"/my/disputes/{self.latest().id}"})
+                self.assertEqual(len(self.latest().activity_ids), 1)
+        made = self.env["billing.dispute"].search([("id", "not in", self.disputes.ids)])
+        self.assertEqual(len(made), 3)
+        first = made.sorted("id")[0]
+        for change in ({"reason": "price"}, {"name": "Two seats less"}, {"description": "Again"}, {"figure": "1"}):
+            with self.subTest(change=change):
+                before = self.latest()
+                self.post(self.url, {**self.form, **change})
+                self.assertGreater(self.latest().id, before.id, "other words are another objection")
+        first.write({"state": "rejected", "resolution": "No"})
+        self.post(self.url, self.form)
+        self.assertEqual(self.latest().description, self.form["description"])
+        self.assertNotEqual(self.latest(), first, "a decided one is not meant")
+
+    def test_a_colleague_with_the_same_words_is_no_second_click(self):
+        move_sudo = self.move.with_user(self.user).sudo()
+        model = self.env["billing.dispute"]
+        first, _errors = model.with_user(self.user)._dispute_from_portal(move_sudo, self.form, [])
+        again, _errors = model.with_user(self.user)._dispute_from_portal(move_sudo, self.form, [])
+        self.assertEqual(again, first)
+        other, _errors = model.with_user(self.other_user)._dispute_from_portal(move_sudo, self.form, [])
+        self.assertNotEqual(other, first)
+        first.sudo().flush_recordset()
+        self.env.cr.execute(
+            "UPDATE billing_dispute SET create_date = create_date - interval '11 minutes' WHERE id = %s", [first.id]
+        )
+        first.invalidate_recordset()
+        later, _errors = model.with_user(self.user)._dispute_from_portal(move_sudo, self.form, [])
+        self.assertNotEqual(later, first, "an hour later it is another one")
+
     def test_object_to_the_whole_bill(self):
         self.post(self.url, self.form)
         dispute = self.latest()

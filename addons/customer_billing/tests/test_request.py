@@ -1,6 +1,6 @@
 import re
 from datetime import timedelta
-from urllib.parse import urlparse
+from urllib.parse import urlencode, urlparse
 
 from psycopg2 import IntegrityError
 
@@ -182,6 +182,62 @@ class TestRequest(RequestCommon):
         with self.assertRaisesRegex(UserError, "decided already"):
             request.with_user(self.officer).action_approve()
 
+    def test_other_amounts_are_shown_before_they_are_approved(self):
+        self.plan.self_quantity = "request"
+        request = self.ask("quantity", line_id=self.line.id, quantity=5, date=self.today)
+        officer = request.with_user(self.officer)
+        self.contract.action_amend({"lines": [{"product_id": self.secret.product_id.id, "price_id": False,
+                                               "price_unit": 7.0}]}, self.today)  # fmt: skip
+        shown, lines = request.amount_after, self.contract.line_ids
+        action = officer.action_approve()
+        self.assertEqual(action["tag"], "display_notification")
+        self.assertIn(self.contract.name, action["params"]["message"])
+        self.assertEqual((request.state, request.is_changed, self.contract.line_ids), ("requested", True, lines))
+        self.assertEqual((request.amount_after, request.amount_after_now), (shown, shown + 14.0))
+        self.assertIs(officer.action_approve(), True)
+        self.assertEqual(request.state, "applied")
+        self.assertEqual(self.contract.line_ids.mapped("quantity"), [3.0, 1.0, 5.0])
+        told = request.message_ids[0]
+        self.assertIn("The amounts have changed since you asked", told.body)
+        self.assertIn(self.customer, told.notified_partner_ids)
+
+    def test_amounts_that_change_again_are_shown_again(self):
+        self.plan.self_quantity = "request"
+        request = self.ask("quantity", line_id=self.line.id, quantity=5, date=self.today)
+        officer = request.with_user(self.officer)
+        later = self.today + timedelta(days=10)
+        officer.date = later
+        self.assertNotEqual(officer.action_approve(), True)
+        first = request.amount_after_now
+        officer.date = later + timedelta(days=5)
+        self.assertNotEqual(officer.action_approve(), True)
+        self.assertNotEqual(request.amount_after_now, first)
+        officer.date = self.today
+        self.assertIs(officer.action_approve(), True, "what the customer saw")
+        self.assertFalse(request.is_changed)
+
+    def test_approving_a_resume_ends_no_pause_of_staff(self):
+        self.ask("pause", date=self.today)
+        self.plan.self_pause = "request"
+        request = self.ask("resume", date=self.today + timedelta(days=4))
+        self.env["billing.contract.pause"].create(
+            {"contract_id": self.contract.id, "date_from": self.today + timedelta(days=2), "origin": "staff"}
+        )
+        with self.assertRaisesRegex(UserError, "the customer did not begin"), self.env.cr.savepoint():
+            request.with_user(self.officer).action_approve()
+        self.assertFalse(any(self.contract.pause_ids.mapped("date_to")))
+        self.contract.pause_ids.filtered(lambda pause: pause.origin == "staff").unlink()
+        request.with_user(self.officer).action_approve()
+        self.assertEqual(self.contract.pause_ids.date_to, self.today + timedelta(days=3))
+
+    def test_a_decided_request_keeps_its_day(self):
+        self.plan.self_pause = "request"
+        request = self.ask("pause", date=self.today).with_user(self.officer)
+        request.action_refuse("No")
+        for vals in ({"date": self.today + timedelta(days=1)}, {"answer": "Yes"}):
+            with self.subTest(vals=vals), self.assertRaisesRegex(UserError, "decided already"):
+                request.write(vals)
+
     def test_refused_with_an_answer(self):
         self.plan.self_close = "request"
         request = self.ask("close", reason_id=self.reason.id, date=self.today)
@@ -338,9 +394,24 @@ class TestRequestPages(RequestCommon, HttpCase):
         self.assertEqual(urlparse(response.url).path, f"/my/requests/{request.id}")
         self.assertIn("Done", response.text)
         self.assertEqual(self.contract.line_ids.mapped("quantity"), [3.0, 5.0])
-        self.post(self.url("quantity"), **form, confirm="1", shown=shown)  # a second click
+        form["quantity"] = "5.0"  # a second click
+        again = self.post(self.url("quantity"), **form, confirm="1", shown=shown)
+        self.assertEqual(urlparse(again.url).path, f"/my/requests/{request.id}")
         self.assertEqual(len(self.contract.line_ids), 2)
         self.assertIn(f"/my/requests/{request.id}", self.get("/my/requests").text)
+
+    def test_a_second_click_leads_to_the_request(self):
+        self.plan.self_pause = "request"
+        page = self.post(self.url("pause"), note="Holidays").text
+        form = {"date": str(self.today), "note": "Holidays", "confirm": "1"}
+        form["shown"] = re.search(r'name="shown" value="([^"]*)"', page).group(1)
+        paths = {urlparse(self.post(self.url("pause"), **form).url).path for _click in range(2)}
+        request = self.env["billing.request"].search([("contract_id", "=", self.contract.id)])
+        self.assertEqual(paths, {f"/my/requests/{request.id}"})
+        self.assertEqual(len(request.activity_ids), 1)
+        self.assertIn("You have asked for this already", self.post(self.url("pause"), **form | {"note": "x"}).text)
+        response = self.get(f"{self.url('pause')}?{urlencode(form)}")
+        self.assertIn("You have asked for this already", response.text, "a link sends nothing")
 
     def test_every_kind_has_a_form_and_a_preview(self):
         for kind, form in (

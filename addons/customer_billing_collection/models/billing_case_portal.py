@@ -10,6 +10,7 @@ from odoo.addons.customer_billing.tools.money import to_decimal
 from .billing_case import CLOSED
 
 MAX_NOTE = 1000
+TWICE_MINUTES = 10  # the same promise within this time is one click too many
 
 
 class BillingCase(models.Model):
@@ -50,7 +51,9 @@ class BillingCase(models.Model):
         self.ensure_one()
         if self.env.user._is_internal():
             raise UserError(self.env._("This page is the customer's: record a promise on the case itself."))
-        self.lock_for_update()  # two clicks are one promise
+        self._mark_changed()  # one at a time: two clicks are one promise
+        if self._is_promised(amount, date):
+            return
         if problem := self._get_promise_problem():
             raise UserError(problem)
         today, last = self.company_id._get_billing_today(), self._get_last_promise_date()
@@ -76,6 +79,24 @@ class BillingCase(models.Model):
         self.message_post(
             body=self.env._("The customer promised in the portal: %s", self.promise_ids[:1].display_name),
             author_id=self.env.user.partner_id.id,
+        )
+
+    def _is_promised(self, amount, date):
+        """Whether the visitor has just promised this: a second click."""
+        since = fields.Datetime.subtract(fields.Datetime.now(), minutes=TWICE_MINUTES)
+        try:
+            amount = float(amount)
+        except (TypeError, ValueError):
+            return False
+        return bool(
+            self.promise_ids.filtered(
+                lambda promise: promise.state == "open"
+                and promise.origin == "portal"
+                and promise.user_id == self.env.user
+                and promise.create_date > since
+                and str(promise.date) == (date or "")[:10]
+                and not promise.currency_id.compare_amounts(promise.amount, amount)
+            )
         )
 
     def _read_promised_amount(self, text):

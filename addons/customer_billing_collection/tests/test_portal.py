@@ -82,6 +82,13 @@ class TestOverduePage(PortalCommon):
         self.colleague.partner_id.billing_role_collection = True
         self.assertIn(self.old.name, self.get(OVERDUE, "portal_colleague").text)
 
+    def test_a_second_click_is_the_same_promise(self):
+        for _click in range(2):
+            self.assertIn("You promised", self.promise(amount="100.00").text)
+        self.assertEqual(len(self.case.promise_ids), 1)
+        self.promise(amount="90")
+        self.assertEqual(len(self.case.promise_ids), 1)
+
     def test_nothing_internal_is_shown(self):
         self.case.sudo().write({"priority": 98765})
         self.case.message_post(body="internal-secret-note")

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import secrets
 
 from werkzeug.exceptions import BadRequest, NotFound
 
@@ -130,13 +131,14 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         """Who pays: the user, or the customer for a link without login, as core does."""
         return moves_sudo[0].partner_id if request.env.user._is_public() else request.env.user.partner_id
 
-    def _check_amount(self, moves_sudo, amount):
+    def _check_amount(self, moves_sudo, amount, starts=False):
         """Return the amount to pay: all that is open, or less where the company allows it.
 
         :param float amount: what the customer wants to pay; None for all
+        :param bool starts: as of ``_check_payable``
         :raises ValidationError: when the bills cannot be paid now, or not this amount
         """
-        self._check_payable(moves_sudo)
+        self._check_payable(moves_sudo, starts)
         currency, total = moves_sudo.currency_id, sum(moves_sudo.mapped("amount_residual"))
         if amount is None or not currency.compare_amounts(amount, total):
             return currency.round(total)
@@ -149,8 +151,13 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             else request.env._("The open amount is %s and can be paid as a whole only.", currency.format(total))
         )
 
-    def _check_payable(self, moves_sudo):
-        """Raise when one of these bills cannot be paid now."""
+    def _check_payable(self, moves_sudo, starts=False):
+        """Raise when one of these bills cannot be paid now.
+
+        :param bool starts: a transaction is started then: one at a time, so that a second click sees the first
+        """
+        if starts:
+            moves_sudo._mark_changed()
         for move in moves_sudo:
             if not move._has_to_be_paid():
                 raise ValidationError(
@@ -184,7 +191,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
         Less than all is core's: instalments, discounts for early payment, links for an amount.
         """
-        self._check_payable(moves_sudo)
+        self._check_payable(moves_sudo, starts=True)
         amount, total = self._cast_amount(kwargs.get("amount")), sum(moves_sudo.mapped("amount_residual"))
         currency = moves_sudo.currency_id[:1]
         if amount is None or currency.compare_amounts(amount, 0) <= 0 or currency.compare_amounts(amount, total) > 0:
@@ -265,7 +272,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
         self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
         moves_sudo = moves_sudo.sorted(self._get_bill_order)
-        amount = self._check_amount(moves_sudo, amount)
+        amount = self._check_amount(moves_sudo, amount, starts=True)
         reference = (
             moves_sudo.name
             if len(moves_sudo) == 1
@@ -445,6 +452,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             values["problem"] = request.env._("Enter an amount above zero.")
         elif amount:
             wanted = currency.round(wanted)
+            key = secrets.token_hex(8)  # of this page: sent twice it is one top-up
             values.update(
                 self._get_common_page_view_values(
                     invoices_data={
@@ -452,31 +460,41 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
                         "company": company,
                         "total_amount": wanted,
                         "currency": currency,
-                        "transaction_route": f"/my/billing/topup/{company.id}/transaction",
+                        "transaction_route": f"/my/billing/topup/{company.id}/{key}/transaction",
                         "landing_route": "/my/billing/receipt",
                     },
-                    access_token=self._sign("billing_topup", payer, company.id, wanted, currency),
+                    access_token=self._sign("billing_topup", payer, f"{company.id}-{key}", wanted, currency),
                 ),
                 amount=wanted,
             )
         return request.render("customer_billing_payment.portal_topup", values)
 
-    @http.route("/my/billing/topup/<int:company_id>/transaction", type="jsonrpc", auth="user")
-    def billing_topup_transaction(self, company_id, access_token, amount, **kwargs):
+    @http.route("/my/billing/topup/<int:company_id>/<string:key>/transaction", type="jsonrpc", auth="user")
+    def billing_topup_transaction(self, company_id, key, access_token, amount, **kwargs):
         """Create the transaction of a prepayment: a payment without bill, which becomes a credit of the customer.
 
+        :param str key: of the page; a saved method is charged once for it
         :raises ValidationError: when the signature is not that of these terms, or the customer has no prepaid balance
         """
         company = next((company.sudo() for company, _b in self._get_prepaid() if company.id == company_id), None)
         if not company:
             raise ValidationError(request.env._("The access token is invalid."))
         payer, currency, amount = request.env.user.partner_id, company.currency_id, self._cast_amount(amount)
-        self._check_signature(access_token, "billing_topup", payer, company.id, amount, currency)
+        self._check_signature(access_token, "billing_topup", payer, f"{company.id}-{key}", amount, currency)
         if currency.compare_amounts(amount, 0) <= 0:
             raise ValidationError(request.env._("Enter an amount above zero."))
+        # sudo: the payer's own; any that is not refused counts, whichever way it went
+        done_sudo = request.env["payment.transaction"].sudo().search_count(
+            [("billing_topup_key", "=", key), ("state", "in", ("pending", "authorized", "done"))], limit=1
+        )
+        if done_sudo:
+            raise ValidationError(
+                request.env._("This top-up was sent already: look at your payments before you try again.")
+            )
         reference = payment_utils.singularize_reference_prefix(prefix="PREPAID")
+        custom_values = {"billing_is_topup": True, "billing_topup_key": key}
         return self._start_transaction(
-            company, payer, currency.round(amount), currency, reference, {"billing_is_topup": True}, kwargs
+            company, payer, currency.round(amount), currency, reference, custom_values, kwargs
         )
 
     # Automatic payment

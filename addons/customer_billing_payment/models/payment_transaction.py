@@ -15,9 +15,17 @@ class PaymentTransaction(models.Model):
 
     billing_attempt_ids = fields.One2many("billing.payment.attempt", "transaction_id", string="Automatic Charges")
     billing_is_topup = fields.Boolean(string="Prepayment", readonly=True)
+    billing_topup_key = fields.Char(
+        string="Form of the Prepayment", readonly=True, copy=False, help="Which page it was sent from."
+    )
     billing_receipt_due = fields.Boolean(string="Receipt to Mail", readonly=True, copy=False)
 
     _billing_receipt_due_index = models.Index("(id) WHERE billing_receipt_due")
+    # A saved method is charged at once: a second click waits here for the first, and is refused.
+    _billing_topup_unique = models.UniqueIndex(
+        "(billing_topup_key) WHERE operation = 'online_token' AND state IN ('draft', 'pending', 'authorized', 'done')",
+        "This top-up was sent already: look at your payments before you try again.",
+    )
 
     def _update_state(self, allowed_states, target_state, state_message):
         """The one gate of all states: what a provider answers, also late, reaches the automatic charge."""

@@ -3,6 +3,7 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlparse
 
 from lxml import html
+from psycopg2 import IntegrityError
 
 from odoo.http import Request
 from odoo.tests import JsonRpcException, tagged
@@ -307,7 +308,7 @@ class TestPay(PortalCommon):
             "/my/billing/receipt/<int:tx_id>": f"/my/billing/receipt/{tx.id}?access_token=guessed",
             "/my/billing/topup": None,
             "/my/billing/topup/<int:company_id>": f"/my/billing/topup/{self.company.id}",
-            "/my/billing/topup/<int:company_id>/transaction": None,  # JSON, tested below
+            "/my/billing/topup/<int:company_id>/<string:key>/transaction": None,  # JSON, tested below
             "/my/payments/<int:payment_id>/receipt": f"/my/payments/{payment.id}/receipt",
         }
         self.assertEqual(set(routes), routes_of("customer_billing_payment"))
@@ -477,7 +478,9 @@ class TestPayments(PortalCommon):
         self.assertEqual(values["amount"], 75)
         self.assert_refused(route, {**values, "amount": 7.5})
         other = self.setup_other_company()["company"]
-        self.assert_refused(f"/my/billing/topup/{other.id}/transaction", values)
+        key = route.split("/")[-2]
+        self.assert_refused(f"/my/billing/topup/{other.id}/{key}/transaction", values)
+        self.assert_refused(route.replace(key, "0" * 16), values)
         tx = self.send(route, values)
         self.assertTrue(tx.billing_is_topup)
         self.assertFalse(tx.invoice_ids)
@@ -486,6 +489,30 @@ class TestPayments(PortalCommon):
         self.assertIn("75.00", self.get("/my/payments").text)
         self.authenticate("pay_two", "pay_two")
         self.assert_refused(route, values)
+
+    def test_a_saved_method_tops_up_once(self):
+        self.customer.billing_prepaid = True
+        values, route = self.context_of(self.get("/my/billing/topup?amount=75"))
+        values |= {"flow": "token", "token_id": self.token.id, "provider_id": None, "payment_method_id": None}
+        self.answers[1] = lambda tx: tx._set_error("Card declined")
+        refused = self.send(route, values)
+        self.assertEqual(refused.state, "error")
+        tx = self.send(route, values)
+        self.assertEqual((tx.state, tx.operation), ("done", "online_token"))
+        self.assert_refused(route, values)
+        self.assertEqual(len(self.requests), 2)
+        with mute_logger("odoo.sql_db"), self.assertRaises(IntegrityError), self.env.cr.savepoint():
+            tx.copy({"reference": "second", "operation": "online_token"}).billing_topup_key = tx.billing_topup_key
+        values, route = self.context_of(self.get("/my/billing/topup?amount=75"))
+        values |= {"flow": "token", "token_id": self.token.id, "provider_id": None, "payment_method_id": None}
+        self.assertEqual(self.send(route, values).state, "done", "another page is another top-up")
+
+    def test_a_bill_is_paid_once_by_a_second_click(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.older.id}"))
+        values |= {"flow": "token", "token_id": self.token.id, "provider_id": None, "payment_method_id": None}
+        self.assertEqual(self.send(route, values).state, "done")
+        self.assert_refused(route, values)
+        self.assertEqual(len(self.requests), 1)
 
     def test_top_up_amounts_that_are_none(self):
         self.customer.billing_prepaid = True
