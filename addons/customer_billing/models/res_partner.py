@@ -37,8 +37,16 @@ class ResPartner(models.Model):
         string="Not Asked About the Profile", help="The customer does not want to be asked to confirm its profile."
     )
     billing_officer_id = fields.Many2one(
-        "res.users", string="Billing Officer", company_dependent=True, domain=[("share", "=", False)]
+        "res.users",
+        string="Billing Officer",
+        company_dependent=True,
+        domain=[("share", "=", False)],
+        groups="base.group_user",
     )
+    # Fields of Odoo that customers could read of their own record over the API.
+    comment = fields.Html(groups="base.group_user")
+    trust = fields.Selection(groups="base.group_user")
+    days_sales_outstanding = fields.Float(groups="base.group_user")
     billing_balance_amount = fields.Monetary(
         compute="_compute_billing_receivable", string="Balance", groups=RECEIVABLE_GROUPS
     )

@@ -27,6 +27,7 @@ class ResPartner(models.Model):
         [("micro", "1–9 people"), ("small", "10–49"), ("medium", "50–249"), ("large", "250 and more")],
         string="Size",
         index="btree_not_null",
+        groups="base.group_user",
     )
     billing_source = fields.Selection(
         [
@@ -41,6 +42,7 @@ class ResPartner(models.Model):
         string="Source",
         help="How the customer came to us.",
         index="btree_not_null",
+        groups="base.group_user",
     )
 
     def _commercial_fields(self):

@@ -77,6 +77,23 @@ ARGUMENTS = {
     "record_batch": ([{"meter": "WATER", "quantity": 1}],),
 }
 
+# What customers read of their own record, of the fields that this module adds: their settings, not what we think.
+PORTAL_PARTNER_FIELDS = {
+    "billing_channel", "billing_consolidation", "billing_contract_count", "billing_contract_ids",
+    "billing_currency_id", "billing_layout", "billing_profile_opt_out", "billing_role_billing",
+    "billing_role_collection", "billing_role_technical", "profile_confirm_date",
+}  # fmt: skip
+
+
+def read_by_portal(user, module):
+    """The fields of contacts that a module adds and a user may read."""
+    partner = user.env["res.partner"].with_user(user)
+    return {
+        name
+        for name, field in partner._fields.items()
+        if module in (field._modules or ()) and partner._has_field_access(field, "read")
+    }
+
 
 class SecurityCommon(BillingCommon):
     @classmethod
@@ -355,6 +372,19 @@ class TestAccessTable(SecurityCommon):
         later = self.new_contract("2026-03-01", [{"price_id": False, "price_unit": 1.0}])
         self.bill("2026-03-01", later, post=False)
         self.assertFalse(later.charge_ids.with_user(self.users["portal"]).has_access("read"))
+
+    def test_invariant_16_fields_of_the_own_profile_that_customers_read(self):
+        self.assertEqual(read_by_portal(self.users["portal"], "customer_billing"), PORTAL_PARTNER_FIELDS)
+        partner = self.customer.with_user(self.users["portal"])
+        for name in ("comment", "trust", "days_sales_outstanding", "credit", "credit_limit", "total_invoiced",
+                     "billing_officer_id", "billing_source", "billing_tier_reason"):  # fmt: skip
+            for read in (partner.read, lambda names: partner.search_read([], names)):
+                with self.subTest(field=name), self.assertRaises(AccessError):
+                    read([name])
+            if partner._fields[name].store:
+                with self.subTest(field=name), self.assertRaises(AccessError):
+                    partner.search([(name, "!=", False)])
+        self.assertTrue(partner.read(sorted(PORTAL_PARTNER_FIELDS)))
 
     def test_portal_reads_no_internal_field(self):
         portal = self.users["portal"]

@@ -11,11 +11,18 @@ class ResPartner(models.Model):
     billing_dunning_policy_id = fields.Many2one(
         "billing.dunning.policy", string="Dunning Policy", company_dependent=True, check_company=True,
         help="How this customer is asked to pay; empty: as its tier, tags, industry or the company say.",
+        groups="base.group_user",
     )  # fmt: skip
     billing_collector_id = fields.Many2one(
-        "res.users", string="Collector", company_dependent=True, domain=[("share", "=", False)]
+        "res.users",
+        string="Collector",
+        company_dependent=True,
+        domain=[("share", "=", False)],
+        groups="base.group_user",
     )
-    billing_case_ids = fields.One2many("billing.case", "partner_id", string="Collection Cases")
+    billing_case_ids = fields.One2many(
+        "billing.case", "partner_id", string="Collection Cases", groups="base.group_user"
+    )
     billing_open_case_count = fields.Integer(
         compute="_compute_billing_open_case_count", string="Open Cases", groups=COLLECTION_GROUPS
     )

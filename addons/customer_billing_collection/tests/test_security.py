@@ -5,6 +5,8 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import SQL
 
+from odoo.addons.customer_billing.tests.test_security import read_by_portal
+
 from .common import CollectionCommon
 
 OPERATIONS = ("read", "write", "create", "unlink")
@@ -188,6 +190,10 @@ class TestAccess(CollectionCommon):
             with self.subTest(model=own._name):
                 self.assertTrue(own and others)
                 self.assertEqual((own | others).with_user(sales)._filtered_access("read"), own)
+
+    def test_invariant_16_fields_of_the_own_profile_that_customers_read(self):
+        found = read_by_portal(self.users["portal"], "customer_billing_collection")
+        self.assertEqual(found, set())
 
     def test_invariant_16_portal_sees_its_own_company_only(self):
         stranger = self.new_portal(self.other_customer, "csec_stranger")

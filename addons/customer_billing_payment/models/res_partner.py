@@ -35,8 +35,11 @@ class ResPartner(models.Model):
         company_dependent=True,
         help="In company currency. Below it the customer and the billing officer are told, once until the balance "
         "is above it again.",
+        groups="base.group_user",
     )
-    billing_prepaid_alert_date = fields.Date(string="Told About Low Balance On", company_dependent=True)
+    billing_prepaid_alert_date = fields.Date(
+        string="Told About Low Balance On", company_dependent=True, groups="base.group_user"
+    )
     billing_last_mandate_ids = fields.Many2many(
         "billing.payment.mandate",
         string="Active Payment Mandates",

@@ -3,6 +3,8 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import SQL
 
+from odoo.addons.customer_billing.tests.test_security import read_by_portal
+
 from .common import PaymentBillingCommon
 
 OPERATIONS = ("read", "write", "create", "unlink")
@@ -92,6 +94,10 @@ class TestAccess(PaymentBillingCommon):
         for own, others in ((self.own, self.other), (self.attempt, self.other_attempt)):
             self.assertTrue(own and others)
             self.assertEqual((own | others).with_user(self.users["sales"])._filtered_access("read"), own)
+
+    def test_invariant_16_fields_of_the_own_profile_that_customers_read(self):
+        found = read_by_portal(self.users["portal"], "customer_billing_payment")
+        self.assertEqual(found, {"billing_prepaid"})
 
     def test_invariant_16_portal_sees_mandates_of_its_company(self):
         colleague = self.env["res.partner"].create({"name": "Colleague", "parent_id": self.customer.id})

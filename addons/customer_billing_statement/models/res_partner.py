@@ -32,6 +32,7 @@ class ResPartner(models.Model):
         company_dependent=True,
         domain=[("share", "=", False)],
         help="Empty: the billing officer, else as set for the company.",
+        groups="base.group_user",
     )
     billing_statement_count = fields.Integer(
         compute="_compute_billing_statement_count", string="Number of Statements", groups="base.group_user"

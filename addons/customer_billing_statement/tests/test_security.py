@@ -5,6 +5,8 @@ from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tools import SQL
 
+from odoo.addons.customer_billing.tests.test_security import read_by_portal
+
 from .common import StatementCommon
 
 OPERATIONS = ("read", "write", "create", "unlink")
@@ -149,6 +151,10 @@ class TestAccess(SecurityCommon):
         for own, others in ((self.own, self.other), (self.own.line_ids, self.other.line_ids)):
             self.assertTrue(own and others)
             self.assertEqual((own | others).with_user(sales)._filtered_access("read"), own)
+
+    def test_invariant_16_fields_of_the_own_profile_that_customers_read(self):
+        found = read_by_portal(self.users["portal"], "customer_billing_statement")
+        self.assertEqual(found, {"billing_statement_frequency", "billing_statement_kind", "billing_statement_template"})
 
     def test_invariant_16_portal_sees_issued_ones_of_its_company(self):
         colleague = self.env["res.partner"].create({"name": "Colleague", "parent_id": self.customer.id})
