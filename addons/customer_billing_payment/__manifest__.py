@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing Payments",
     "summary": "Pay several bills at once, automatic charge of saved methods, prepaid balances",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",
@@ -15,6 +15,7 @@
         "views/billing_payment_mandate_views.xml",
         "views/billing_payment_attempt_views.xml",
         "wizard/billing_credit_refund_views.xml",
+        "report/report_invoice.xml",
         "views/account_move_views.xml",
         "views/res_partner_views.xml",
         "views/res_config_settings_views.xml",

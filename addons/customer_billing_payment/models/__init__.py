@@ -13,5 +13,6 @@ from . import (
     payment_transaction_expiry,
     payment_transaction_poll,
     res_partner,
+    res_partner_prepaid,
     res_config_settings,
 )

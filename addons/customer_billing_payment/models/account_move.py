@@ -18,7 +18,9 @@ LATE_CHARGE_DAYS = 7
 class AccountMove(models.Model):
     _name = "account.move"
     _inherit = "account.move"
-    _billing_protected = BillingMove._billing_protected | {"billing_charge_state", "billing_charge_date"}
+    _billing_protected = BillingMove._billing_protected | {
+        "billing_charge_state", "billing_charge_date", "billing_prepaid_kind",
+    }  # fmt: skip
 
     billing_charge_state = fields.Selection(
         [
@@ -40,6 +42,15 @@ class AccountMove(models.Model):
     )
     billing_attempt_ids = fields.One2many(
         "billing.payment.attempt", "move_id", string="Automatic Charges", groups="base.group_user"
+    )
+
+    billing_prepaid_kind = fields.Selection(
+        [("topup", "Top-up bill"), ("draw", "Draw-down")],
+        string="Prepaid Balance",
+        readonly=True,
+        copy=False,
+        index="btree_not_null",
+        help="What a customer has paid in advance, or what bills have taken of it.",
     )
 
     def _set_billing_charge(self, state, date=False):

@@ -57,7 +57,8 @@ class PaymentTransaction(models.Model):
         unpaid = self.filtered(lambda tx: not tx.payment_id)
         super()._post_process()
         paid = unpaid.filtered(lambda tx: tx.payment_id and tx.operation != "refund")
-        for tx in paid.filtered(lambda tx: not tx.payment_id.is_reconciled):
+        refunded = unpaid.filtered(lambda tx: tx.payment_id and tx.operation == "refund")
+        for tx in (paid | refunded).filtered(lambda tx: not tx.payment_id.is_reconciled):
             tx.payment_id.partner_id.commercial_partner_id._after_billing_payment(tx.company_id)
         receipts = paid.filtered(lambda tx: tx.billing_attempt_ids or tx.billing_is_topup or len(tx.invoice_ids) > 1)
         if receipts:

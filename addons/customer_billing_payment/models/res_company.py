@@ -39,6 +39,15 @@ class ResCompany(models.Model):
         "posted, and every day. Bills with an open dispute are left alone.",
     )
 
+    billing_prepaid_account_id = fields.Many2one(
+        "account.account",
+        string="Prepayments Account",
+        domain=[("account_type", "=", "liability_current"), ("reconcile", "=", True)],
+        check_company=True,
+        help="Customers who pay in advance get a top-up bill, without tax, for what they have paid; it is a liability "
+        "on this account until bills draw on it. Empty: prepayments stay credits on the receivable account.",
+    )
+
     _billing_charge_days_positive = models.Constraint(
         "CHECK (billing_charge_days >= 0 AND billing_charge_poll_days >= 1)",
         "Days after the due date cannot be negative, and outcomes are asked for on 1 day at least.",
@@ -56,6 +65,23 @@ class ResCompany(models.Model):
                         company.billing_charge_retry_days,
                     )
                 ) from None
+
+    @api.constrains("billing_prepaid_account_id")
+    def _check_billing_prepaid_account(self):
+        for account in self.billing_prepaid_account_id:
+            if account.account_type != "liability_current" or not account.reconcile:
+                raise ValidationError(
+                    self.env._(
+                        "%s cannot hold prepayments: choose a current liability account that allows reconciliation.",
+                        account.display_name,
+                    )
+                )
+
+    def _get_billing_prepaid_account(self):
+        """The account of prepayments of this company, of a branch else that of its company; maybe none."""
+        self.ensure_one()
+        company_sudo = self.sudo()  # a setting, whoever pays
+        return company_sudo.billing_prepaid_account_id or company_sudo.root_id.billing_prepaid_account_id
 
     def _get_billing_retry_schedule(self):
         """Return after how many days each refusal is tried again, as a tuple.

@@ -9,6 +9,7 @@ STAFF_GROUPS = ",".join(
 
 
 class ResPartner(models.Model):
+    _name = "res.partner"
     _inherit = "res.partner"
 
     billing_mandate_ids = fields.One2many(
@@ -156,13 +157,7 @@ class ResPartner(models.Model):
         own = Domain("partner_id.commercial_partner_id", "in", self.ids)
         if not self or not (credits := lines.search(self._get_billing_credit_domain(company) & own)):
             return
-        debits = lines.search(
-            self._get_billing_debit_domain(company)
-            & Domain("partner_id.commercial_partner_id", "in", credits.partner_id.commercial_partner_id.ids)
-        )
-        bills = debits.move_id.filtered(lambda move: move.move_type in ("out_invoice", "out_receipt"))
-        blocked = bills - bills._filter_billing_chargeable()
-        debits = debits.filtered(lambda line: line.move_id not in blocked)
+        debits = credits.partner_id.commercial_partner_id._get_billing_debits(company)
 
         def key(line):
             return line.partner_id.commercial_partner_id, line.account_id, line.currency_id
@@ -172,9 +167,20 @@ class ResPartner(models.Model):
             if group in debits_by_key:
                 (group_credits | debits_by_key[group]).reconcile()
 
+    def _get_billing_debits(self, company):
+        """The open lines of these customers that credits settle, in sudo; without bills that are disputed or being
+        paid."""
+        debits = self.env["account.move.line"].sudo().search(  # sudo: as above
+            self._get_billing_debit_domain(company) & Domain("partner_id.commercial_partner_id", "in", self.ids)
+        )
+        bills = debits.move_id.filtered(lambda move: move.move_type in ("out_invoice", "out_receipt"))
+        blocked = bills - bills._filter_billing_chargeable()
+        return debits.filtered(lambda line: line.move_id not in blocked)
+
     def _after_billing_payment(self, company):
         """A payment of these customers has come in: what is not allocated is applied, where the rule says so."""
         self._filter_billing_auto_credit(company)._apply_billing_credit(company)
+        self._bill_billing_prepayments(company)
         self._clear_billing_prepaid_alert(company)
 
     # Prepaid balances
@@ -229,11 +235,17 @@ class ResPartner(models.Model):
             records = self.with_company(company)
             prepaid = records.search([("billing_prepaid", "=", True)])
             prepaid = prepaid.commercial_partner_id & prepaid
-            with_credit = lines._read_group(self._get_billing_credit_domain(company), ["partner_id"])
+            with_credit = lines._read_group(
+                self._get_billing_credit_domain(company) | self._get_billing_prepaid_domain(company), ["partner_id"]
+            )
             creditors = records.browse().union(*(partner.commercial_partner_id for (partner,) in with_credit))
             customers = creditors.with_company(company)._filter_billing_auto_credit(company)
-            commit(remaining=len(customers) + len(prepaid))
-            for method, partners in (("_apply_billing_credit", customers), ("_alert_billing_low_balance", prepaid)):
+            commit(remaining=2 * len(customers) + len(prepaid))
+            for method, partners in (
+                ("_apply_billing_credit", customers),
+                ("_bill_billing_prepayments", customers),
+                ("_alert_billing_low_balance", prepaid),
+            ):
                 for start in range(0, len(partners), CHUNK):
                     chunk = partners[start : start + CHUNK]
                     getattr(chunk, method)(company)
