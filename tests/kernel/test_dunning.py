@@ -48,8 +48,21 @@ def test_invariant_14_a_demand_is_owed_and_due(policy, found, today, reached):
     assert {item.key for item in found if item.amount < 0} <= set(demand.keys)
     assert round(sum(item.amount for item in listed), 2) == round(demand.amount, 2) > 0
     assert demand.step.days > reached
-    assert policy.step_day(demand.step, min(item.due for item in debts)) <= today
+    owed = [item for item in dunning.uncovered(found) if item in debts]
+    assert policy.step_day(demand.step, min(item.due for item in owed)) <= today
     assert demand.amount_company >= max(policy.minimum, demand.step.minimum) - 0.01
+
+
+@given(items())
+def test_credits_cover_the_oldest_items(found):
+    owed = dunning.uncovered(found)
+    free = [item for item in found if item.amount > 0 and not item.excluded]
+    covered, left = [i for i in free if i not in owed], [i for i in free if i in owed]
+    credit = -sum(item.amount for item in found if item.amount < 0)
+    assert sum(item.amount for item in covered) <= credit + 0.01
+    assert not left or sum(item.amount for item in covered) + min(left, key=lambda i: (i.due, i.key)).amount > credit
+    assert all((one.due, one.key) < (other.due, other.key) for one in covered for other in left)
+    assert {item.key for item in owed} == {i.key for i in left} | {i.key for i in found if i.excluded}
 
 
 @given(policies(), items(), st.lists(days, min_size=1, max_size=30))
