@@ -16,6 +16,7 @@
         "data/mail_template_data.xml",
         "data/billing_interest_data.xml",
         "data/billing_dunning_policy_data.xml",
+        "data/billing_check_data.xml",
         "data/ir_cron_data.xml",
         "data/billing_writeoff_data.xml",
         "report/report_instalment.xml",

@@ -37,6 +37,7 @@ from . import (
     billing_writeoff,
     ir_actions_report,
     ir_sequence,
+    mail_template,
     res_company,
     res_company_interest,
     res_config_settings,

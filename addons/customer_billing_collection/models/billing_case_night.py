@@ -18,6 +18,7 @@ from .billing_case_refresh import CHUNK_SIZE
 
 _logger = logging.getLogger(__name__)
 
+FAILED = "dunning_failed"  # the check of exceptions about customers without a case
 WAITING = ("proposed", "queued", "failed")  # notices that may still go out
 
 
@@ -114,6 +115,7 @@ class BillingCase(models.Model):
             with self.env.cr.savepoint():
                 items = self._refresh_customers(company, partner_ids)
                 self.browse([case.id for case in items])._propose(items)
+                self._get_failures(company, partner_ids)._close(self.env._("A later night went well."))
         except (OperationalError, ConcurrencyError):
             raise
         except Exception as error:
@@ -124,7 +126,44 @@ class BillingCase(models.Model):
                 return
             _logger.exception("Dunning: customer %s could not be worked on", partner_ids[0])
             domain = [*self._get_open_domain(), ("company_id", "=", company.id), ("partner_id", "in", partner_ids)]
-            self.search(domain).sudo().write({"error": str(error)})  # protected field
+            if cases := self.search(domain):
+                cases.sudo().write({"error": str(error)})  # protected field
+            else:
+                self._report_failure(company, self.env["res.partner"].browse(partner_ids), str(error))
+
+    # Customers without a case
+
+    @api.model
+    def _get_failures(self, company, partner_ids):
+        """The open exceptions about customers that the night could not look at, as superuser."""
+        return self.env["billing.exception"].sudo().search(  # engine-owned records
+            [
+                ("check_id.code", "=", FAILED),
+                ("company_id", "=", company.id),
+                ("partner_id", "in", partner_ids),
+                ("state", "=", "open"),
+            ]
+        )
+
+    @api.model
+    def _report_failure(self, company, partner, message):
+        """Open an exception with a task for a billing manager, as there is no case to write it on."""
+        check = self.env["billing.check"]._get_event(FAILED, company)
+        if not check or check.severity == "off":
+            return
+        if known := self._get_failures(company, partner.ids):
+            known.write({"message": message})
+            return
+        managers = self.env.ref("customer_billing.group_billing_manager").sudo().user_ids  # sudo: whoever looks
+        owner = managers.filtered(lambda user: user.active and company in user.company_ids)[:1] or self.env.user
+        self.env["billing.exception"]._open(
+            [
+                {
+                    "check_id": check.id, "partner_id": partner.id, "company_id": company.id, "message": message,
+                    "contract_id": False, "run_id": False, "user_id": owner.id,
+                }
+            ]
+        )  # fmt: skip
 
     # Proposals
 

@@ -196,7 +196,7 @@ class BillingCase(models.Model):
                 found.append((partner, currency_id, policy))
         if not found:
             return self.browse()
-        names = self.env["ir.sequence"]._get_billing_numbers("billing.case", len(found))
+        names = self.env["ir.sequence"]._get_billing_numbers("billing.case", len(found), company)
         collectors = self._get_collectors(company, self._sum_overdue(items, [partner for partner, _c, _p in found]))
         able = self._get_able_collectors(company)
         return self.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(

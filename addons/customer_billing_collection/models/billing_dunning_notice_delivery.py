@@ -203,14 +203,16 @@ class BillingDunningNotice(models.Model):
         self.sudo().write(  # engine-owned records
             {
                 "amount": self.currency_id.round(demand.amount),
-                "name": self.env["ir.sequence"]._get_billing_numbers("billing.dunning.notice", 1)[0]
-                if self.name == "/"
-                else self.name,
+                "name": self._get_number() if self.name == "/" else self.name,
                 "reason_code": False,
                 "reason_values": False,
             }
         )
         self._write_lines({self.id: rows})
+
+    def _get_number(self):
+        [number] = self.env["ir.sequence"]._get_billing_numbers("billing.dunning.notice", 1, self.company_id)
+        return number
 
     def _advance_case(self):
         """Note on the case that it has reached this step; reminders before the due date do not count."""

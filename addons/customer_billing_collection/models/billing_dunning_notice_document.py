@@ -18,11 +18,26 @@ class BillingDunningNotice(models.Model):
     _inherit = "billing.dunning.notice"
 
     def _get_template(self):
-        """The mail template of the step, as superuser: whoever sends need not read templates."""
+        """The mail template of the step, as superuser: whoever sends need not read templates.
+
+        :raises UserError: the step has none, and the usual one was deleted
+        """
         self.ensure_one()
         step_sudo = self.step_id.sudo()
         name = "mail_template_reminder" if step_sudo.days > 0 else "mail_template_before_due"
-        return step_sudo.template_id or self.env.ref(f"customer_billing_collection.{name}").sudo()
+        template_sudo = step_sudo.template_id or self.env.ref(
+            f"customer_billing_collection.{name}", raise_if_not_found=False
+        )
+        if not template_sudo:
+            raise UserError(
+                self.env._(
+                    "The text of step “%(step)s” was deleted: choose a template for the step in policy “%(policy)s”, "
+                    "then send again.",
+                    step=step_sudo.name,
+                    policy=step_sudo.policy_id.name,
+                )
+            )
+        return template_sudo.sudo()
 
     def _get_document_lines(self):
         """What the list of items shows: dicts of ``number, date, due, days_overdue, amount`` (text), ``is_credit``."""

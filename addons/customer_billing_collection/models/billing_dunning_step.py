@@ -27,6 +27,7 @@ class BillingDunningStep(models.Model):
     template_id = fields.Many2one(
         "mail.template",
         domain=[("model", "=", "billing.dunning.notice")],
+        ondelete="restrict",  # else the customer would get another text without anybody knowing
         help="Text of the e-mail or letter, translated for each language.",
     )
     minimum_amount = fields.Monetary(help="The step is left out while less is overdue; company currency.")

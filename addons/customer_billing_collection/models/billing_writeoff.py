@@ -73,7 +73,8 @@ class BillingWriteoff(models.Model):
         writeoffs = super().create(vals_list)
         for writeoff in writeoffs:
             # sudo: protected field
-            writeoff.sudo().name = self.env["ir.sequence"].sudo().next_by_code("billing.writeoff") or "/"
+            sequence_sudo = self.env["ir.sequence"].sudo().with_company(writeoff.company_id)
+            writeoff.sudo().name = sequence_sudo.next_by_code("billing.writeoff") or "/"
         return writeoffs
 
     def write(self, vals):

@@ -390,6 +390,26 @@ class TestSending(CollectionCommon):
         notice.with_user(self.collector).action_send()
         self.assertEqual((notice.state, notice.error), ("sent", False))
 
+    @freeze_time("2026-03-16")
+    def test_a_deleted_text_is_told(self):
+        template = self.env.ref("customer_billing_collection.mail_template_reminder")
+        own = template.copy()
+        self.step("Friendly").template_id = own
+        with self.assertRaisesRegex(UserError, "is the text of step “Friendly”"):
+            own.unlink()
+        self.step("Friendly").template_id = False
+        steps = self.env["billing.dunning.step"].sudo().with_context(active_test=False)
+        steps.search([("template_id", "=", template.id)]).template_id = own
+        self.invoice("2026-03-10", 100.0)
+        self.night(send=False)
+        template.unlink()
+        self.send()
+        notice = self.case().notice_ids
+        self.assertIn("“Friendly” was deleted", notice.error)
+        self.step("Friendly").template_id = own
+        notice.with_user(self.collector).action_send()
+        self.assertEqual((notice.state, notice.error), ("sent", False))
+
     def test_policy_changed_and_archived_in_mid_case(self):
         self.invoice("2026-03-10", 100.0)
         with freeze_time("2026-03-13"):

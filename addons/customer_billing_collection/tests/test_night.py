@@ -2,6 +2,7 @@ from unittest.mock import patch
 
 from freezegun import freeze_time
 
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
@@ -99,6 +100,48 @@ class TestNight(CollectionCommon):
         with freeze_time("2026-03-21"):
             self.night()
         self.assertFalse(self.case().error)
+
+    @freeze_time("2026-03-14")
+    @mute_logger(NIGHT)
+    def test_a_customer_without_a_case_who_fails_is_an_exception(self):
+        self.new_staff("manager", login="night_manager")
+        self.invoice("2026-03-10", 100.0)
+        self.invoice("2026-03-10", 100.0, partner=self.other_customer)
+        is_open = type(self.env["billing.case"])._is_to_open
+
+        def fail(case, items, *args):
+            if items[0].amount == 100.0 and items[0].key == self.item(bad).id:
+                raise ValueError("broken")
+            return is_open(case, items, *args)
+
+        bad = self.env["account.move"].search([("partner_id", "=", self.customer.id)], limit=1)
+        with patch.object(self.registry["billing.case"], "_is_to_open", fail):
+            for _night in range(2):
+                self.night(send=False)
+        self.assertFalse(self.case())
+        self.assertTrue(self.case(self.other_customer))
+        exception = self.env["billing.exception"].search([("partner_id", "=", self.customer.id)])
+        self.assertEqual((len(exception), exception.state, exception.message), (1, "open", "broken"))
+        self.assertTrue(exception.user_id.has_group("customer_billing.group_billing_manager"))
+        self.assertEqual(exception.activity_ids.user_id, exception.user_id)
+        items = {item["label"]: item["value"] for item in self.env["billing.health"]._get_health_items()}
+        self.assertGreaterEqual(items["Open blocking exceptions"], 1)
+        self.night(send=False)
+        self.assertEqual((exception.state, bool(self.case())), ("resolved", True))
+
+    @freeze_time("2026-03-14")
+    def test_numbers_of_the_company(self):
+        self.invoice("2026-03-10", 100.0)
+        for code, prefix in (("billing.case", "OWN/"), ("billing.dunning.notice", "MINE/")):
+            self.env["ir.sequence"].sudo().create(
+                {"name": code, "code": code, "prefix": prefix, "company_id": self.company.id}
+            )
+        self.night()
+        self.assertTrue(self.case().name.startswith("OWN/"))
+        self.assertTrue(self.case().notice_ids.name.startswith("MINE/"))
+        self.env["ir.sequence"].sudo().search([("code", "=", "billing.case")]).unlink()
+        with self.assertRaisesRegex(UserError, "no number sequence"):
+            self.env["ir.sequence"]._get_billing_numbers("billing.case", 1, self.company)
 
     @freeze_time("2026-03-14")
     def test_the_night_goes_on_where_it_was_stopped(self):

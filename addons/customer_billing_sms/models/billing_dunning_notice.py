@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 
 
 class BillingDunningNotice(models.Model):
@@ -18,8 +19,16 @@ class BillingDunningNotice(models.Model):
         lang = contact.lang or self.env.lang
         # sudo: the text of a step is part of it
         template_sudo = self.step_id.sudo().sms_template_id or self.env.ref(
-            "customer_billing_sms.sms_template_notice"
-        ).sudo()
+            "customer_billing_sms.sms_template_notice", raise_if_not_found=False
+        )
+        if not template_sudo:
+            raise UserError(
+                self.env._(
+                    "The text of step “%s” was deleted: choose an SMS text for the step, then send again.",
+                    self.step_id.name,
+                )
+            )
+        template_sudo = template_sudo.sudo()
         texts = template_sudo._render_field("body", self._get_joint().ids, set_lang=lang)
         text = "\n".join(texts.values())
         message = self.case_id._message_sms(
