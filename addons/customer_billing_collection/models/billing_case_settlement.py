@@ -1,6 +1,9 @@
 from odoo import api, models
 from odoo.exceptions import ValidationError
 
+from odoo.addons.customer_billing.tools.money import to_decimal
+
+from ..tools.promise import covered
 from .billing_case import CLOSED
 
 
@@ -23,6 +26,28 @@ class BillingCase(models.Model):
                 rows = items.get((case.partner_id.id, case.currency_id.id), [])
                 result[case] = sorted(rows, key=lambda row: (row["date_maturity"], row["move_line_id"]))
         return result
+
+    def _get_promise_warning(self, amount, threshold, move_line_ids=()):
+        """Why a promise of an amount makes not all items wait that it is about, as a text; False when it does.
+
+        :param float amount: what is promised, in the case's currency
+        :param float threshold: the share of an item from which it waits
+        :param move_line_ids: ids of the items that are named; none: the oldest item that may be demanded
+        """
+        self.ensure_one()
+        rows = [row for row in self._get_open_rows()[self] if row["residual"] > 0]
+        named = [row for row in rows if row["move_line_id"] in move_line_ids]
+        rows = named or [row for row in rows if row["excluded"] != "dispute"][:1]
+        items = [(row["move_line_id"], to_decimal(row["residual"])) for row in rows]
+        waiting = covered(items, to_decimal(amount), to_decimal(threshold))
+        if len(waiting) == len(items):
+            return False
+        return self.env._(
+            "%(amount)s is less than %(share)s %% of %(open)s: what is not covered is demanded all the same.",
+            amount=self.currency_id.format(amount),
+            share=f"{threshold * 100:g}",
+            open=self.currency_id.format(sum(row["residual"] for row in rows)),
+        )
 
     def _check_own_items(self, move_lines):
         """:raises ValidationError: a journal item is no receivable of this case's customer, company and currency"""

@@ -44,7 +44,7 @@ class BillingPromise(models.Model):
     )  # fmt: skip
     move_line_ids = fields.Many2many(
         "account.move.line", "billing_promise_move_line_rel", "promise_id", "move_line_id", string="Items",
-        help="What is to be paid; empty: the oldest items up to the amount.",
+        help="What is to be paid; empty: the oldest items. Those that the amount covers are not demanded until then.",
     )  # fmt: skip
     origin = fields.Selection([("staff", "Staff"), ("portal", "Portal")], default="staff", required=True, readonly=True)
     user_id = fields.Many2one(
@@ -60,6 +60,7 @@ class BillingPromise(models.Model):
     amount_paid = fields.Monetary(string="Paid", readonly=True, copy=False, help="What came in for it in time.")
     date_decided = fields.Date(string="Decided On", readonly=True, copy=False)
     note = fields.Text(groups="base.group_user")
+    warning = fields.Char(compute="_compute_warning", groups="base.group_user")
 
     _amount_positive = models.Constraint("CHECK (amount > 0)", "A promise is about an amount above zero.")
     _date_order = models.Constraint(
@@ -76,6 +77,17 @@ class BillingPromise(models.Model):
             policy = promise.case_id.sudo().policy_id  # whoever takes a promise may not read policies
             promise.grace_days = policy.promise_grace_days
             promise.threshold = policy.promise_threshold or 1.0
+
+    @api.depends("case_id", "amount", "amount_paid", "move_line_ids", "threshold", "state")
+    def _compute_warning(self):
+        for promise in self:
+            promise.warning = (
+                promise.state == "open"
+                and promise.case_id
+                and promise.case_id._get_promise_warning(
+                    promise.amount - promise.amount_paid, promise.threshold, promise.move_line_ids.ids
+                )
+            )
 
     @api.depends("amount", "currency_id", "date")
     def _compute_display_name(self):
@@ -249,31 +261,35 @@ class BillingPromise(models.Model):
     def _get_protected_items(self, cases):
         """Return what promises take out of dunning today: {case: set of receivable line ids}.
 
-        An open promise protects the items that it names, else the oldest ones that its amount pays for (less what came
-        in); items in dispute or under an agreement are passed over. The number of queries does not depend on the number
-        of cases.
+        An open promise protects, of the items that it names, else of all, the oldest ones that its amount pays for
+        (less what came in); without names, items in dispute or under an agreement are passed over. The number of
+        queries does not depend on the number of cases.
         """
         result = {case: set() for case in cases}
-        unnamed = {}
-        for promise in self.search([("case_id", "in", cases.ids), ("state", "=", "open")]):
-            if promise._get_last_day() < promise.company_id._get_billing_today():
-                continue
-            if promise.move_line_ids:
-                result[promise.case_id].update(promise.move_line_ids.ids)
-            else:
-                unnamed[promise.case_id] = unnamed.get(promise.case_id, self.browse()) | promise
-        if not unnamed:
+        open_promises = self.search([("case_id", "in", cases.ids), ("state", "=", "open")], order="date, id").filtered(
+            lambda promise: promise._get_last_day() >= promise.company_id._get_billing_today()
+        )
+        if not open_promises:
             return result
-        cases_unnamed = self.env["billing.case"].union(*unnamed)
-        agreed = self.env["billing.instalment"]._get_protected_items(cases_unnamed)
-        for case, rows in cases_unnamed._get_open_rows().items():
-            taken = result[case] | agreed[case]
-            items = [
-                (row["move_line_id"], to_decimal(row["residual"]))
-                for row in rows
-                if row["move_line_id"] not in taken and row["excluded"] != "dispute"
-            ]
-            promises = unnamed[case]
-            left = sum(to_decimal(p.amount) - to_decimal(p.amount_paid) for p in promises)
-            result[case] |= kernel.covered(items, left, to_decimal(max(promises.mapped("threshold"))))
+        agreed = self.env["billing.instalment"]._get_protected_items(open_promises.case_id)
+        rows = open_promises.case_id._get_open_rows()
+        for case, promises in open_promises.grouped("case_id").items():
+            items = [(row["move_line_id"], to_decimal(row["residual"])) for row in rows[case]]
+            named = promises.filtered("move_line_ids")
+            taken = kernel.covered_by_name(items, [promise._get_name_terms() for promise in named])
+            result[case] = taken
+            if promises == named:
+                continue
+            passed = taken | agreed[case] | {r["move_line_id"] for r in rows[case] if r["excluded"] == "dispute"}
+            left = sum((promises - named).mapped(lambda promise: promise._get_left()))
+            share = to_decimal(max((promises - named).mapped("threshold")))
+            result[case] |= kernel.covered([item for item in items if item[0] not in passed], left, share)
         return result
+
+    def _get_left(self):
+        """What is still to come."""
+        self.ensure_one()
+        return to_decimal(self.amount) - to_decimal(self.amount_paid)
+
+    def _get_name_terms(self):
+        return frozenset(self.move_line_ids.ids), self._get_left(), to_decimal(self.threshold)

@@ -232,7 +232,12 @@ class TestWork(CollectionCommon):
     @freeze_time("2026-03-14")
     def test_each_outcome_writes_its_fact(self):
         small, large, middle = self.cases()
-        self.call(small, "promised", promise_amount=10.0, promise_date="2026-03-20").action_done()
+        call = self.call(small, "promised", promise_amount=10.0, promise_date="2026-03-20")
+        self.assertFalse(call.promise_warning)
+        call.promise_amount = 9.0
+        self.assertIn("95 %", call.promise_warning)
+        call.promise_amount = 10.0
+        call.action_done()
         promise = small.promise_ids
         self.assertEqual((promise.amount, promise.user_id, small.state), (10.0, self.collector, "promised"))
         self.assertFalse(small.next_action_manual)

@@ -169,7 +169,15 @@ class TestPromise(FactsCommon):
         promise.amount = 90
         self.assertEqual(protected(), set(), "a part of an item is not that item")
         promise.move_line_ids = self.item(self.new)
-        self.assertEqual(protected(), {new}, "those named")
+        self.assertEqual(protected(), set(), "a name alone takes nothing")
+        self.assertIn("demanded all the same", promise.warning)
+        promise.amount = 190
+        self.assertEqual((protected(), promise.warning), ({new}, False), "the share of the policy")
+        promise.amount = 90
+        other = self.new_promise(100, move_line_ids=[Command.set(self.item(self.new).ids)])
+        self.assertEqual(protected(), {new}, "two promises for one item add up")
+        other.action_cancel()
+        promise.amount = 200
         with freeze_time(self.day(7)):
             self.assertEqual(protected(), {new})
         with freeze_time(self.day(8)):

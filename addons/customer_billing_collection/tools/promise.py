@@ -91,3 +91,31 @@ def covered(items: Sequence[tuple[Hashable, Decimal]], amount: Decimal, threshol
             break
         found.add(key)
     return found
+
+
+def covered_by_name(
+    items: Sequence[tuple[Hashable, Decimal]], promises: Iterable[tuple[frozenset, Decimal, Decimal]]
+) -> set[Hashable]:
+    """Return which of ``items`` (key and open amount, the oldest first) promises that name their items pay for.
+
+    A name alone takes nothing: the amount counts as in ``covered``. Promises that name the same item add up.
+
+    :param promises: (keys, amount that is still to come, threshold), the first one first
+
+    >>> items, share = [("old", Decimal(100)), ("new", Decimal(50))], Decimal("0.95")
+    >>> covered_by_name(items, [(frozenset(["new"]), Decimal(1), share)])
+    set()
+    >>> covered_by_name(items, [(frozenset(["new"]), Decimal(48), share)])
+    {'new'}
+    >>> covered_by_name(items, [(frozenset(["old"]), Decimal(50), share)] * 2)
+    {'old'}
+    """
+    found, given = set(), {}
+    for names, amount, threshold in promises:
+        own = [(key, residual) for key, residual in items if key in names]
+        found |= covered(own, amount + sum((given.get(key, ZERO) for key, _residual in own), ZERO), threshold)
+        for key, residual in own:
+            taken = max(min(residual - given.get(key, ZERO), amount), ZERO)
+            given[key] = given.get(key, ZERO) + taken
+            amount -= taken
+    return found

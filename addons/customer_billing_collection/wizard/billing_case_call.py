@@ -33,6 +33,7 @@ class BillingCaseCall(models.TransientModel):
         string="Promised Amount", compute="_compute_promise_amount", store=True, readonly=False
     )
     promise_date = fields.Date(string="Promised For", compute="_compute_promise_date", store=True, readonly=False)
+    promise_warning = fields.Char(compute="_compute_promise_warning")
     move_id = fields.Many2one(
         "account.move", string="Bill", domain="[('id', 'in', move_ids)]", help="The bill that is disputed."
     )
@@ -53,6 +54,13 @@ class BillingCaseCall(models.TransientModel):
     def _compute_promise_amount(self):
         for call in self:
             call.promise_amount = call.case_id.amount_overdue
+
+    @api.depends("case_id", "promise_amount", "outcome")
+    def _compute_promise_warning(self):
+        for call in self:
+            share = call.case_id.policy_id.promise_threshold or 1.0
+            is_promised = call.outcome == "promised" and call.promise_amount > 0
+            call.promise_warning = is_promised and call.case_id._get_promise_warning(call.promise_amount, share)
 
     @api.depends("case_id", "outcome")
     def _compute_promise_date(self):
