@@ -98,11 +98,32 @@ def test_invariant_14_a_due_date_is_reminded_of_by_each_step_once(policy, found,
             assert abs(sum(item.amount for item in listed) - demand.amount) < 0.001
             debts = [item for item in listed if item.amount > 0]
             assert not any(item.excluded for item in debts)
-            for due in {item.due for item in debts if item.due >= today}:
+            first = by_key[demand.keys[0]].due  # what is due before is listed beside its credits
+            for due in {item.due for item in debts if item.due >= first}:
                 assert demand.step.days > covered.get(due, -100)
                 covered[due] = demand.step.days
                 told.append((due, demand.step.key))
     assert len(told) == len(set(told))
+
+
+@given(
+    st.sets(st.integers(-15, 0), min_size=2, max_size=4),
+    st.lists(st.tuples(st.integers(-5, 15), cents), min_size=2, max_size=6),
+)
+def test_invariant_14_a_credit_is_deducted_once_in_a_night(before, amounts):
+    today = START
+    policy = Policy(tuple(Step(number, number) for number in sorted(before)))
+    found = [Item(key, today + due * DAY, amount, amount) for key, (due, amount) in enumerate(amounts)]
+    by_key = {item.key: item for item in found}
+    overdue = sum(item.amount for item in found if item.amount > 0 and item.due < today and not item.excluded)
+    credit = -sum(item.amount for item in found if item.amount < 0)
+    deducted = 0.0
+    for demand in dunning.demand_reminders(found, policy, today):
+        first = by_key[demand.keys[0]].due
+        own = [by_key[key] for key in demand.keys if by_key[key].amount > 0 and by_key[key].due >= first]
+        total = sum(item.amount for item in own)
+        deducted += min(total - demand.amount, total)
+    assert deducted <= max(credit - overdue, 0.0) + 0.001
 
 
 @given(policies(), days)

@@ -453,6 +453,17 @@ class TestSending(CollectionCommon):
         self.assertEqual(self.case().notice_ids.filtered(lambda n: n.state == "sent").amount, 50.0)
 
     @freeze_time("2026-03-14")
+    def test_invariant_14_two_due_dates_deduct_a_credit_once(self):
+        self.policy.step_ids[0].copy({"policy_id": self.policy.id, "name": "Earlier", "days": -20})
+        self.invoice("2026-03-16", 100.0)
+        self.invoice("2026-04-01", 50.0)
+        self.invoice("2026-03-10", -30.0)
+        self.night()
+        amounts = {notice.step_id.name: notice.amount for notice in self.case().notice_ids}
+        self.assertEqual(amounts, {"Before": 70.0, "Earlier": 50.0})
+        self.assertEqual(set(self.case().notice_ids.mapped("state")), {"sent"})
+
+    @freeze_time("2026-03-14")
     def test_foreign_currency_has_a_case_of_its_own(self):
         euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
         self.policy.minimum_amount = 40.0

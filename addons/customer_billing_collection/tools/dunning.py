@@ -242,6 +242,9 @@ def demand_reminders(items, policy, today, covered=None, rounding=0.01):
     [(2, (1,), datetime.date(2026, 1, 10)), (1, (2,), datetime.date(2026, 1, 15))]
     >>> demand_reminders(items[:1], policy, date(2026, 1, 8), {date(2026, 1, 10): -2})
     []
+    >>> credit = [*items, Item(3, date(2026, 1, 5), -120.0, -120.0)]
+    >>> [(d.keys, d.amount, d.reason) for d in demand_reminders(credit, policy, date(2026, 1, 8))]
+    [((1, 3), -20.0, 'credits'), ((2, 1, 3), 30.0, None)]
     """
     covered = covered or {}
     groups, step_of = {}, {}
@@ -254,12 +257,14 @@ def demand_reminders(items, policy, today, covered=None, rounding=0.01):
         step = step_of[item.due]
         if step and step.days > covered.get(item.due, step.days - 1):
             groups.setdefault(step, []).append(item)
-    # What credits exceed the overdue items by pays in advance; both are listed, so that the sum can be followed.
-    settled = [item for item in items if item.amount < 0 or (not item.excluded and item.due < today)]
-    credit = min(sum(item.amount for item in settled), 0.0)
-    credit_company = min(sum(item.amount_company for item in settled), 0.0)
     demands = []
     for step, group in groups.items():
+        # Credits pay the oldest items first. What they exceed those by that are due before pays this in advance; all of
+        # it is listed, so that the sum can be followed.
+        first = group[0].due
+        settled = [item for item in items if item.amount < 0 or (not item.excluded and item.due < first)]
+        credit = min(sum(item.amount for item in settled), 0.0)
+        credit_company = min(sum(item.amount_company for item in settled), 0.0)
         amount = sum(item.amount for item in group) + credit
         amount_company = sum(item.amount_company for item in group) + credit_company
         reason = None
