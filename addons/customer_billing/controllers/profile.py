@@ -16,10 +16,20 @@ class ProfilePortal(CustomerPortal):
         """The request as superuser, for those who may see it; raises otherwise."""
         return self._document_check_access("billing.profile.confirmation", confirmation_id, access_token)
 
+    def _is_own(self, confirmation_sudo):
+        """Whether the visitor sees the request by his own rights, without its link."""
+        return request.env["billing.profile.confirmation"].browse(confirmation_sudo.id).has_access("read")
+
+    def _may_answer(self, confirmation_sudo):
+        """Whether the visitor may answer now: the link is for one answer and expires."""
+        if self._is_own(confirmation_sudo):
+            return confirmation_sudo.state == "asked"
+        return confirmation_sudo._is_link_valid()
+
     def _render_profile(self, confirmation_sudo, access_token, **values):
         partner = confirmation_sudo.partner_id
         # An answered request shows nothing of the profile: its link may have been passed on.
-        is_open = confirmation_sudo.state == "asked"
+        is_open, is_own = self._may_answer(confirmation_sudo), self._is_own(confirmation_sudo)
         return request.render(
             "customer_billing.portal_profile",
             {
@@ -27,9 +37,11 @@ class ProfilePortal(CustomerPortal):
                 "confirmation": confirmation_sudo,
                 "res_company": confirmation_sudo.company_id,
                 "profile": confirmation_sudo.with_context(lang=request.env.lang)._get_profile() if is_open else [],
+                "is_open": is_open,
+                "is_own": is_own,
+                "may_stop": (is_open or is_own) and not partner.billing_profile_opt_out,
                 "is_staff": request.env.user._is_internal(),
                 "access_token": access_token,
-                "partner": partner,
                 **values,
             },
         )
@@ -61,7 +73,7 @@ class ProfilePortal(CustomerPortal):
         error = None
         if not name:
             error = request.env._("Please write your name.")
-        elif confirmation_sudo.state == "asked":  # twice clicked: the first counts
+        elif self._may_answer(confirmation_sudo):  # twice clicked: the first counts
             try:
                 with request.env.cr.savepoint():
                     confirmation_sudo._answer(values, name, "portal", request.httprequest.remote_addr)
@@ -81,7 +93,8 @@ class ProfilePortal(CustomerPortal):
             confirmation_sudo = self._get_confirmation(confirmation_id, access_token)
         except (AccessError, MissingError):
             return request.redirect("/my")
-        if not request.env.user._is_internal():
+        may_stop = self._is_own(confirmation_sudo) or self._may_answer(confirmation_sudo)
+        if may_stop and not request.env.user._is_internal():
             confirmation_sudo._stop(request.httprequest.remote_addr)
         url = confirmation_sudo.get_portal_url(query_string="&message=stopped") if access_token else (
             f"{confirmation_sudo.access_url}?message=stopped")  # fmt: skip

@@ -12,6 +12,7 @@ from .billing_profile_change import BANK, PROFILE_FIELDS
 _logger = logging.getLogger(__name__)
 
 MAX_REMINDERS = 2
+LINK_DAYS = 60  # after the last mail with it
 MAIL_BATCH = 200  # requests of one call of the job
 
 
@@ -141,6 +142,13 @@ class BillingProfileConfirmation(models.Model):
         """The full address of the page, with its access token."""
         self.ensure_one()
         return urljoin(self.get_base_url(), self.get_portal_url())
+
+    def _is_link_valid(self):
+        """Whether the link of the mail still lets its holder answer: once, and not for ever."""
+        self.ensure_one()
+        sent = self.date_reminded or self.date_asked
+        today = self.company_id._get_billing_today()
+        return self.state == "asked" and bool(sent) and today <= fields.Date.add(sent, days=LINK_DAYS)
 
     def action_remind(self):
         """Mail the request again."""

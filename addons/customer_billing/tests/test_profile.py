@@ -2,6 +2,7 @@ from urllib.parse import urlparse
 
 from freezegun import freeze_time
 
+from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.http import Request
 from odoo.tests import HttpCase, tagged
@@ -229,6 +230,33 @@ class TestProfilePortal(ProfileCommon, HttpCase):
         self.post("confirm", access_token=token, who="Eve", phone="444")  # the first answer counts
         self.assertEqual((self.customer.phone, self.record.answered_by), ("333", "Ann"))
         self.assertNotIn("Old Street", self.get(self.record.get_portal_url()).text)
+
+    def test_a_link_is_for_one_answer(self):
+        token = self.record.access_token
+        page = self.post("confirm", access_token=token, who="Ann")
+        self.assertIn("cannot be used again", page.text)
+        for text in ("Ann", "Do not ask me any more"):
+            self.assertNotIn(text, page.text)
+        page = self.post("stop", access_token=token)
+        self.assertNotIn("not ask you any more", page.text)
+        self.assertFalse(self.customer.billing_profile_opt_out)
+        self.assertIn("answered by Ann", self.get(self.url, "profile_one").text)
+        self.post("stop", "profile_one")
+        self.assertTrue(self.customer.billing_profile_opt_out, "by login it is the customer's own choice")
+
+    def test_a_link_expires(self):
+        self.record.sudo().date_asked = fields.Date.subtract(self.company._get_billing_today(), days=61)
+        token = self.record.access_token
+        page = self.get(self.record.get_portal_url())
+        self.assertIn("This link has expired", page.text)
+        self.assertNotIn("Old Street", page.text)
+        self.post("confirm", access_token=token, who="Ann", phone="333")
+        self.post("stop", access_token=token)
+        self.assertEqual((self.record.state, self.customer.phone), ("asked", "111"))
+        self.assertFalse(self.customer.billing_profile_opt_out)
+        self.assertIn("Old Street 1", self.get(self.url, "profile_one").text)
+        self.record.with_user(self.officer).action_remind()
+        self.assertIn("Old Street 1", self.get(self.record.get_portal_url()).text)
 
     def test_stop(self):
         page = self.post("stop", access_token=self.record.access_token)
