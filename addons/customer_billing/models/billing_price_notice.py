@@ -42,7 +42,7 @@ class BillingPriceNotice(models.Model):
     partner_id = fields.Many2one(
         "res.partner", string="Customer", required=True, index=True, ondelete="restrict"
     )
-    email = fields.Char(related="partner_id.email", string="E-mail")
+    email = fields.Char(compute="_compute_email", string="E-mail", groups="base.group_user")
     line_ids = fields.One2many("billing.price.revision.line", "notice_id", groups="base.group_user")
     date_effective = fields.Date(related="revision_id.date", store=True, string="Effective From")
     state = fields.Selection(
@@ -80,6 +80,18 @@ class BillingPriceNotice(models.Model):
                 date=format_date(self.env, notice.date_effective) if notice.date_effective else "",
             )
 
+    @api.depends("partner_id")
+    def _compute_email(self):
+        """Where the letter goes: the addresses of those who get bills."""
+        recipients = self.partner_id._map_billing_recipients("billing")
+        for notice in self:
+            notice.email = ", ".join(recipients[notice.partner_id].mapped("email")) if notice.partner_id else False
+
+    def _get_recipients(self):
+        """Who gets the letter: those who get the bills of this customer."""
+        self.ensure_one()
+        return self.partner_id._get_billing_recipients("billing")
+
     def _compute_access_url(self):
         super()._compute_access_url()
         for notice in self:
@@ -92,7 +104,8 @@ class BillingPriceNotice(models.Model):
 
     def _check_reachable(self):
         """Letters without an address say what to do."""
-        for notice in self.filtered(lambda notice: not notice.partner_id.email):
+        recipients = self.partner_id._map_billing_recipients("billing")
+        for notice in self.filtered(lambda notice: not recipients[notice.partner_id]):
             notice._set_failed(notice._get_address_text())
 
     def _get_address_text(self):

@@ -214,17 +214,38 @@ class BillingRequest(models.Model):
 
     @api.model
     def _get_current_lines(self, contract):
-        """The recurring lines that run today and that no amendment of a later day replaces or ends."""
+        """The recurring lines that run today and that go on, maybe with another price or quantity from a later day."""
         today = contract._get_today()
-        replaced = contract.line_ids.previous_line_id
-        return contract.line_ids.filtered(
+        running = contract.line_ids.filtered(
             lambda line: line.charge_type == "recurring"
-            and line not in replaced
             and line.date_start <= today
-            and not line.date_end
-            and not line.max_slots
+            and (not line.date_end or line.date_end >= today)
             and line.price_unit >= 0
         )
+        return running.filtered(lambda line: self._goes_on(line, self._get_steps(line)))
+
+    @api.model
+    def _goes_on(self, line, steps):
+        """Whether a line with its ``steps`` is one item without an end."""
+        return not steps[-1].date_end and all(
+            step.product_id == line.product_id and step.charge_type == line.charge_type and not step.max_slots
+            for step in steps
+        )
+
+    @api.model
+    def _get_steps(self, line):
+        """A line and those that take over from it on later days, such as the new price of a letter; by day."""
+        followers = line.contract_id.line_ids.grouped("previous_line_id")
+        steps, waiting = line, line
+        while waiting := line.union(*(followers.get(step, line.browse()) for step in waiting)) - steps:
+            steps |= waiting
+        # one that was replaced before it began has no day
+        return steps.filtered(lambda step: not step.date_end or step.date_end >= step.date_start).sorted("date_start")
+
+    @api.model
+    def _get_steps_from(self, line, date):
+        """Those steps of a line that have days from ``date`` on."""
+        return self._get_steps(line).filtered(lambda step: not step.date_end or step.date_end >= date)
 
     @api.model
     def _get_quantity_lines(self, contract):
@@ -608,13 +629,21 @@ class BillingRequest(models.Model):
 
     @api.model
     def _change_quantity(self, contract, vals):
-        lines = [{"line_id": vals["line_id"], "quantity": vals["quantity"]}]
+        line = contract.env["billing.contract.line"].browse(vals["line_id"])
+        lines = [
+            {"line_id": step.id, "quantity": vals["quantity"]} for step in self._get_steps_from(line, vals["date"])
+        ]
         contract.action_amend({"lines": lines, "reason": self._get_history_text()}, vals["date"])
 
     @api.model
     def _change_switch(self, contract, vals):
         price = self.env["billing.price"].sudo().browse(vals["price_id"])  # published, or chosen when it was
-        lines = [{"line_id": vals["line_id"], "product_id": price.product_id.id, "price_id": price.id}]
+        line = contract.env["billing.contract.line"].browse(vals["line_id"])
+        steps = self._get_steps_from(line, vals["date"])
+        lines = [{"line_id": step.id, "end": True} for step in steps[1:]]
+        lines.append(
+            {"line_id": steps[:1].id, "product_id": price.product_id.id, "price_id": price.id, "date_end": False}
+        )
         contract.action_amend({"lines": lines, "reason": self._get_history_text()}, vals["date"])
 
     @api.model

@@ -144,6 +144,24 @@ class TestPriceRevision(RevisionCommon, MockEmail):
         self.assertEqual((notice.state, str(notice.date)), ("letter", "2026-10-09"))
         self.assertEqual(self.line_of(record, self.other).outcome, "applied")
 
+    def test_the_letter_goes_to_those_who_get_bills(self):
+        self.customer.email = False  # the role is enough
+        self.env["res.partner"].create(
+            [
+                {"name": "Desk", "parent_id": self.customer.id, "email": "desk@customer.example",
+                 "billing_role_billing": True},
+                {"name": "Tech", "parent_id": self.customer.id, "email": "tech@customer.example",
+                 "billing_role_technical": True},
+            ]
+        )  # fmt: skip
+        record = self.new_revision(contract_ids=[Command.set(self.contract.ids)])
+        record.action_notify()
+        self.assertEqual(record.notice_ids.email, "desk@customer.example")
+        with self.mock_mail_gateway():
+            self.work()
+        self.assertEqual(record.notice_ids.state, "sent")
+        self.assertEqual([mail["email_to"] for mail in self._mails], [['"Desk" <desk@customer.example>']])
+
     def test_letter_too_late_and_skipped(self):
         self.other_customer.email = False
         record = self.new_revision()

@@ -91,6 +91,63 @@ class TestRequest(RequestCommon):
             with self.subTest(choice=choice):
                 self.assertIn("price_id", self.errors("switch", choice=choice))
 
+    def announce(self):
+        """A letter tells a new price from in two months on; returns its first day."""
+        day = fields.Date.add(self.today, months=2)
+        revision = self.env["billing.price.revision"].create(
+            {"name": "More", "percent": 10.0, "date": day, "notice_days": 30,
+             "contract_ids": [Command.set(self.contract.ids)]}
+        )  # fmt: skip
+        revision.action_compute()
+        revision.action_notify()
+        revision.notice_ids.action_letter()
+        return day
+
+    def terms(self):
+        """The lines that have days: [(first day, last day, quantity, price)]."""
+        return [
+            (line.date_start, line.date_end, line.quantity, line.price_unit)
+            for line in self.contract.line_ids.sorted(lambda line: (line.date_start, line.id))
+            if not line.date_end or line.date_end >= line.date_start
+        ]
+
+    def test_a_quantity_changes_with_an_announced_price(self):
+        day = self.announce()
+        self.assertEqual(len(self.terms()), 2)
+        date = self.today + timedelta(days=5)
+        self.ask("quantity", line_id=self.line.id, quantity=5, date=date)
+        one = timedelta(days=1)
+        expected = [
+            (self.line.date_start, date - one, 3, 100.0),
+            (date, day - one, 5, 100.0),
+            (day, False, 5, 110.0),
+        ]
+        self.assertEqual([(a, b, q, round(p, 2)) for a, b, q, p in self.terms()], expected)
+
+    def test_a_quantity_after_the_announced_price_has_begun(self):
+        day = self.announce()
+        later = day + timedelta(days=10)
+        self.ask("quantity", line_id=self.line.id, quantity=5, date=later)
+        one = timedelta(days=1)
+        self.assertEqual(
+            [(a, b, q, round(p, 2)) for a, b, q, p in self.terms()],
+            [(self.line.date_start, day - one, 3, 100.0), (day, later - one, 3, 110.0), (later, False, 5, 110.0)],
+        )
+
+    def test_a_switch_takes_the_place_of_an_announced_price(self):
+        self.announce()
+        date = self.today + timedelta(days=5)
+        self.ask("switch", choice=f"{self.line.id}-{self.premium.id}", date=date)
+        self.assertEqual(
+            self.terms(),
+            [(self.line.date_start, date - timedelta(days=1), 3, 100.0), (date, False, 3, 150.0)],
+        )
+
+    def test_an_announced_end_or_other_item_is_left_to_staff(self):
+        day = fields.Date.add(self.today, months=2)
+        self.contract.action_amend({"lines": [{"line_id": self.line.id, "end": True}]}, day)
+        self.assertNotIn("quantity", self.kinds())
+
     def test_a_price_that_ends_before(self):
         self.premium.date_to = self.today + timedelta(days=5)
         for days, wrong in ((5, False), (6, True)):
