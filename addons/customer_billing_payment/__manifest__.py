@@ -14,7 +14,7 @@
         "data/ir_cron_data.xml",
         "views/billing_payment_mandate_views.xml",
         "views/billing_payment_attempt_views.xml",
-        "wizard/billing_credit_refund_views.xml",
+        "views/billing_credit_refund_views.xml",
         "report/report_invoice.xml",
         "views/account_move_views.xml",
         "views/res_partner_views.xml",

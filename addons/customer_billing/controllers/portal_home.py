@@ -222,7 +222,9 @@ class BillingPortalHome(PortalAccount):
         readable = request.env["account.move"]
         if readable.has_access("read"):
             bills = {debit.move_id.id for _credit, debit, _amount in groups}
-            readable = readable.search([("id", "in", list(bills)), ("move_type", "=", "out_invoice")])
+            readable = readable.search(
+                [("id", "in", list(bills)), ("move_type", "in", ("out_invoice", "out_receipt"))]
+            )
         found, by_id = {}, {bill.id: bill for bill in readable}
         for credit, debit, amount in groups:
             if bill := by_id.get(debit.move_id.id):

@@ -21,6 +21,7 @@ from ..tools.expiry import card_expiry, is_plausible
 RECEIPT = "account.action_report_payment_receipt"
 MAX_AMOUNT = 1e12
 NOTICES = ("granted", "revoked")
+ERRORS = ("choose", "mixed")
 
 
 class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
@@ -81,7 +82,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
                 "shown_count": has_more and len(moves),
                 "credits": self._get_credits(),
                 "today": fields.Date.context_today(request.env.user),
-                "error": error == "choose",
+                "error": error if error in ERRORS else False,
             },
         )
 
@@ -92,6 +93,11 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         documents = join_ids([number for number in chosen if number and number > 0])
         if not split_ids(documents):
             return request.redirect("/my/billing/pay?error=choose")
+        moves = request.env["account.move"]
+        if moves.has_access("read"):
+            moves = moves.search([("id", "in", split_ids(documents))])
+        if len(moves.company_id) > 1 or len(moves.currency_id) > 1:
+            return request.redirect("/my/billing/pay?error=mixed")
         return request.redirect(f"/my/billing/pay/{documents}")
 
     # Payment of chosen bills
@@ -192,12 +198,17 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         Less than all is core's: instalments, discounts for early payment, links for an amount.
         """
         self._check_payable(moves_sudo, starts=True)
+        moves_sudo._lock_billing_payment()
+        self._check_payable(moves_sudo)
         amount, total = self._cast_amount(kwargs.get("amount")), sum(moves_sudo.mapped("amount_residual"))
         currency = moves_sudo.currency_id[:1]
         if amount is None or currency.compare_amounts(amount, 0) <= 0 or currency.compare_amounts(amount, total) > 0:
             raise ValidationError(
                 request.env._("Choose an amount above zero and up to %s.", currency.format(total))
             )
+        landing = str(kwargs.get("landing_route") or "/")
+        if not landing.startswith("/") or landing.startswith(("//", "/\\")):
+            raise ValidationError(request.env._("The address to come back to is not one of this site."))
         self._check_method(kwargs)
 
     def _check_method(self, kwargs):
@@ -271,6 +282,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             raise ValidationError(request.env._("The access token is invalid."))
         payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
         self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
+        moves_sudo._lock_billing_payment()
         moves_sudo = moves_sudo.sorted(self._get_bill_order)
         amount = self._check_amount(moves_sudo, amount, starts=True)
         reference = (

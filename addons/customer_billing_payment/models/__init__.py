@@ -6,6 +6,7 @@ from . import (
     billing_payment_attempt,
     account_move,
     account_payment,
+    billing_credit_refund,
     billing_receivable,
     payment_provider,
     payment_token,

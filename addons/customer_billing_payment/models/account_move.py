@@ -2,6 +2,7 @@ from dateutil.relativedelta import relativedelta
 
 from odoo import fields, models
 from odoo.exceptions import UserError
+from odoo.tools import SQL
 from odoo.tools.urls import urljoin
 
 from odoo.addons.customer_billing.models.account_move import AccountMove as BillingMove
@@ -111,6 +112,13 @@ class AccountMove(models.Model):
             date = self.invoice_date_due + relativedelta(days=self.company_id.billing_charge_days)
         today = self.company_id._get_billing_today()
         return date if date and date >= today - relativedelta(days=LATE_CHARGE_DAYS) else False
+
+    def _lock_billing_payment(self):
+        """Let one request at a time begin to pay these bills: another one, which cannot see this one's transaction yet,
+        is refused by the database and starts again."""
+        if self.ids:
+            self.flush_recordset()
+            self.env.cr.execute(SQL("UPDATE account_move SET write_date = write_date WHERE id IN %s", tuple(self.ids)))
 
     def _has_to_be_paid(self):
         """While a charge has no outcome, or a payment is not booked yet, the customer is not asked to pay again."""

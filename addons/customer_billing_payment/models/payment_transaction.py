@@ -57,10 +57,15 @@ class PaymentTransaction(models.Model):
         unpaid = self.filtered(lambda tx: not tx.payment_id)
         super()._post_process()
         paid = unpaid.filtered(lambda tx: tx.payment_id and tx.operation != "refund")
+        # sudo: engine-owned records
+        refunds_sudo = self.env["billing.credit.refund"].sudo().search(
+            [("transaction_id", "in", unpaid.filtered("payment_id").ids), ("state", "=", "processing")]
+        )
+        refunds_sudo._record_refunded()
         refunded = unpaid.filtered(lambda tx: tx.payment_id and tx.operation == "refund")
         for tx in (paid | refunded).filtered(lambda tx: not tx.payment_id.is_reconciled):
             tx.payment_id.partner_id.commercial_partner_id._after_billing_payment(tx.company_id)
-        receipts = paid.filtered(lambda tx: tx.billing_attempt_ids or tx.billing_is_topup or len(tx.invoice_ids) > 1)
+        receipts = paid.filtered(lambda tx: tx.billing_is_topup or tx.invoice_ids)
         if receipts:
             receipts.billing_receipt_due = True
             # sudo: the job is the system's
@@ -68,8 +73,8 @@ class PaymentTransaction(models.Model):
 
     @api.model
     def _cron_billing_receipts(self):
-        """Mail receipts of payments that customers made for several bills, or did not make themselves; each its own
-        commit. Rendering is slow and may fail, so it is no part of booking the payment."""
+        """Mail the receipts of online payments, each its own commit. Rendering is slow and may fail, so that it is no
+        part of booking the payment."""
         commit = self.env["ir.cron"]._commit_progress
         template = self.env.ref("account.mail_template_data_payment_receipt")
         transactions = self.search([("billing_receipt_due", "=", True)], order="id")

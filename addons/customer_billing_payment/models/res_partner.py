@@ -279,6 +279,5 @@ class ResPartner(models.Model):
             "name": self.env._("Refund Credit"),
             "res_model": "billing.credit.refund",
             "view_mode": "form",
-            "target": "new",
             "context": {"default_partner_id": self.commercial_partner_id.id},
         }

@@ -1,7 +1,8 @@
 from datetime import timedelta
+from unittest.mock import patch
 
 from odoo import Command
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
 from .common import PaymentBillingCommon
@@ -181,7 +182,11 @@ class TestCredit(PaymentBillingCommon):
         self.assertEqual((payment.payment_type, payment.amount), ("outbound", 40))
         self.assertEqual(self.customer.billing_credit_amount, 20)
         self.assertEqual((first.is_reconciled, second.is_reconciled), (True, False))
-        self.assertEqual(wizard.available_amount, 60, "as it was shown")
+        self.assertEqual((wizard.state, wizard.payment_id), ("done", payment))
+        with self.assertRaises(UserError):
+            wizard.action_refund()
+        with self.assertRaises(UserError):
+            wizard.amount = 1
 
     def test_a_credit_on_another_account_is_not_refunded_again_and_again(self):
         account = self.company_data["default_account_receivable"].copy()
@@ -199,3 +204,107 @@ class TestCredit(PaymentBillingCommon):
                 self.refund(amount)
         with self.assertRaises(AccessError):
             self.refund(10, self.new_staff("collector", login="refund_collector"))
+
+    def test_a_large_refund_takes_two(self):
+        self.company.write({"billing_approval": True, "billing_approval_amount": 20.0})
+        officer, manager = (self.new_staff(role, login=f"refund_{role}") for role in ("officer", "manager"))
+        self.pay_in(100)
+        small, _action = self.refund(20, officer)
+        self.assertEqual(small.state, "done")
+        large, action = self.refund(50, manager)
+        self.assertEqual((large.state, action["res_model"], action["res_id"]), ("requested", large._name, large.id))
+        for user in (officer, manager):
+            with self.subTest(user=user.login), self.assertRaises(UserError):
+                large.with_user(user).action_approve()
+        self.assertEqual(self.customer.billing_credit_amount, 80)
+        large.with_user(self.new_staff("manager", login="refund_other")).action_approve()
+        self.assertEqual((large.state, large.payment_id.amount), ("done", 50))
+        self.customer.invalidate_recordset()
+        self.assertEqual(self.customer.billing_credit_amount, 30)
+        with self.assertRaises(UserError):
+            large.with_user(officer).action_refuse()
+
+    def test_what_was_asked_for_is_checked_again(self):
+        self.company.write({"billing_approval": True, "billing_approval_amount": 20.0})
+        self.pay_in(100)
+        first, _action = self.refund(70, self.new_staff("officer", login="refund_officer"))
+        second, _action = self.refund(70, self.env.user)
+        approver = self.new_staff("manager", login="refund_manager")
+        first.with_user(approver).action_approve()
+        with self.assertRaisesRegex(UserError, "The credit is"):
+            second.with_user(approver).action_approve()
+        second.with_user(approver).action_refuse()
+        self.assertEqual((second.state, second.payment_id.id), ("refused", False))
+
+    # To the card
+
+    def paid_by_card(self, amount):
+        """A payment by a provider that can refund; its answers to refunds are set by ``self.refund_answer``."""
+        model, self.payment_method.support_refund = self.registry["payment.provider"], "partial"
+        original = model._compute_feature_support_fields
+
+        def compute(providers):
+            original(providers)
+            providers.support_refund = "partial"
+
+        self.startPatcher(patch.object(model, "_compute_feature_support_fields", compute))
+        self.provider.invalidate_recordset(["support_refund"])
+        number = self.env["payment.transaction"].search_count([])
+        tx = self._create_transaction(
+            "direct", reference=f"PREPAID-{number}", amount=amount, partner_id=self.customer.id, billing_is_topup=True,
+            state="done", currency_id=self.currency.id,
+        )  # fmt: skip
+        tx._post_process()
+        self.refund_answer = lambda refund_tx: refund_tx._set_done()
+        self.asked = []
+
+        def send(refund_tx):
+            self.asked.append(refund_tx.amount)
+            self.refund_answer(refund_tx)
+
+        self.startPatcher(patch.object(self.registry["payment.transaction"], "_send_refund_request", send))
+        return tx.payment_id
+
+    def test_back_to_the_card(self):
+        payment = self.paid_by_card(60)
+        refund, _action = self.refund(40, self.new_staff("officer", login="card_officer"), source_payment_id=payment.id)
+        self.assertEqual((refund.state, self.asked, refund.payment_id.amount), ("done", [-40], 40))
+        self.assertTrue(refund.payment_id.is_reconciled)
+        self.customer.invalidate_recordset()
+        self.assertEqual(self.customer.billing_credit_amount, 20)
+        with self.assertRaises(UserError):
+            self.refund(40, source_payment_id=payment.id)
+        self.assertEqual(len(self.asked), 1)
+
+    def test_a_provider_that_refuses_the_refund(self):
+        payment = self.paid_by_card(60)
+        self.refund_answer = lambda refund_tx: refund_tx._set_error("Card closed")
+        with self.assertRaisesRegex(UserError, "Card closed"), self.env.cr.savepoint():
+            self.refund(40, source_payment_id=payment.id)
+        self.assertEqual(self.customer.billing_credit_amount, 60)
+
+    def test_a_refund_without_an_answer_is_not_made_twice(self):
+        payment = self.paid_by_card(60)
+
+        def no_answer(refund_tx):
+            refund_tx.env.context["billing_call"].is_unknown = True
+            raise ValidationError("Could not establish the connection to the payment provider.")
+
+        self.refund_answer = no_answer
+        refund, _action = self.refund(40, source_payment_id=payment.id)
+        self.assertEqual((refund.state, refund.activity_ids.summary), ("processing", "Was this refund made?"))
+        with self.assertRaisesRegex(UserError, "The credit is"):
+            self.refund(40, source_payment_id=payment.id)
+        refund.transaction_id._set_done()
+        refund.transaction_id._post_process()
+        self.assertEqual((refund.state, len(self.asked)), ("done", 1))
+        self.assertFalse(refund.activity_ids)
+        self.customer.invalidate_recordset()
+        self.assertEqual(self.customer.billing_credit_amount, 20)
+
+    def test_payments_of_others_are_not_refunded(self):
+        payment = self.paid_by_card(60)
+        self.pay_in(60, self.other_customer)
+        with self.assertRaises(UserError):
+            self.refund(10, partner_id=self.other_customer.id, source_payment_id=payment.id)
+        self.assertFalse(self.asked)

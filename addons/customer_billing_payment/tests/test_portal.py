@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlparse
 from lxml import html
 from psycopg2 import IntegrityError
 
+from odoo import Command
 from odoo.http import Request
 from odoo.tests import JsonRpcException, tagged
 from odoo.tools import mute_logger
@@ -166,6 +167,66 @@ class TestPay(PortalCommon):
         self.assertIn("just being booked", self.get(f"/my/billing/pay/{self.documents}").text)
         self.assertEqual(len(self.requests), 1)
 
+    def test_requests_at_the_same_moment_collide_in_the_database(self):
+        """What a request that pays has seen must not be what another one has changed."""
+        def version():
+            self.env.cr.execute("SELECT ctid::text FROM account_move WHERE id = %s", [self.newer.id])
+            return self.env.cr.fetchone()
+
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.newer.id}"))
+        before = version()
+        self.send(route, values)
+        own = version()
+        self.assertNotEqual(own, before)
+        core = {
+            **values, "amount": 80, "access_token": self.newer._portal_ensure_token(), "landing_route": "/my/invoices",
+        }  # fmt: skip
+        core.pop("payment_reference")
+        self.send(f"/invoice/transaction/{self.newer.id}", core)
+        self.assertNotEqual(version(), own)
+
+    def test_the_provider_confirms_twice(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        tx = self.send(route, values)
+        self.finish(tx)
+        payments = self.env["account.payment"].search_count([])
+        self.finish(tx)
+        tx._set_error("late and wrong")
+        tx._post_process()
+        self.assertEqual((tx.state, self.env["account.payment"].search_count([])), ("done", payments))
+        self.assertEqual(self.bills.mapped("amount_residual"), [0, 0])
+
+    def test_a_receipt_lists_all_bills_and_comes_for_one_too(self):
+        for documents, moves in ((self.documents, self.bills), (str(self.open_bill(7).id), None)):
+            values, route = self.context_of(self.get(f"/my/billing/pay/{documents}"))
+            tx = self.send(route, values)
+            self.finish(tx)
+            report = self.env["ir.actions.report"]
+            page = report._render_qweb_html("account.action_report_payment_receipt", tx.payment_id.ids)[0].decode()
+            self.assertTrue(tx.billing_receipt_due)
+            for move in moves or tx.invoice_ids:
+                self.assertIn(move.name, page)
+
+    def test_the_signature_of_one_page_is_not_that_of_another(self):
+        self.customer.billing_prepaid = True
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.newer.id}"))
+        topup, topup_route = self.context_of(self.get("/my/billing/topup?amount=80"))
+        self.assertEqual(values["amount"], topup["amount"])
+        self.assert_refused(route, {**values, "access_token": topup["access_token"]})
+        self.assert_refused(topup_route, {**topup, "access_token": values["access_token"]})
+        token = self.newer._portal_ensure_token()
+        self.get(f"/my/billing/pay/{self.newer.id}?access_token={token}", user=None, status=404)
+        self.assert_refused(route, {**values, "access_token": token})
+
+    def test_top_up_amounts_that_were_tampered_with(self):
+        self.customer.billing_prepaid = True
+        values, route = self.context_of(self.get("/my/billing/topup?amount=80"))
+        for amount in (-80, 0, 79, 1e15, "nan", "inf", None, [], {}):
+            with self.subTest(amount=amount):
+                self.assert_refused(route, {**values, "amount": amount})
+        euro = self.setup_other_currency("EUR")
+        self.assert_refused(route, {**values, "currency_id": euro.id})
+
     def test_very_many_open_bills_are_paid_from_the_oldest_on(self):
         module = "odoo.addons.customer_billing_payment"
         self.startPatcher(patch(f"{module}.controllers.portal.MAX_DOCUMENTS", 1))
@@ -213,6 +274,28 @@ class TestPay(PortalCommon):
         boxes = sorted(len(form.xpath(".//input[@name='bill']")) for form in forms)
         self.assertEqual(boxes, [1, 2])
         self.get(f"/my/billing/pay/{join_ids([self.newer.id, foreign.id])}", status=404)
+        page = self.get(f"/my/billing/pay/checkout?bill={self.newer.id}&bill={foreign.id}")
+        self.assertIn("are paid separately", page.text)
+        self.assertEqual((self.newer | foreign)._get_payment_url(), self.newer._get_billing_url())
+
+    def test_bills_of_several_companies_are_apart(self):
+        other = self.setup_other_company()["company"]
+        theirs = self.env["account.move"].with_company(other).create(
+            {
+                "move_type": "out_invoice", "partner_id": self.customer.id, "invoice_date": self.today,
+                "invoice_line_ids": [Command.create({"name": "Service", "price_unit": 10, "tax_ids": []})],
+            }
+        )  # fmt: skip
+        theirs.action_post()
+        self.user_one.sudo().company_ids |= other
+        page = html.fromstring(self.get("/my/billing/pay").content)
+        forms = page.xpath("//form[contains(@class, 'o_billing_selection')]")
+        boxes = sorted(len(form.xpath(".//input[@name='bill']")) for form in forms)
+        self.assertEqual(boxes, [1, 2])
+        page = self.get(f"/my/billing/pay/checkout?bill={self.newer.id}&bill={theirs.id}")
+        self.assertIn("are paid separately", page.text)
+        self.get(f"/my/billing/pay/{join_ids([self.newer.id, theirs.id])}", status=404)
+        self.assertEqual((self.newer | theirs)._get_payment_url(), self.newer._get_billing_url())
 
     # What the browser sends is not believed
 
@@ -371,6 +454,9 @@ class TestPay(PortalCommon):
                 self.assert_refused("/invoice/transaction/overdue", {**overdue, "amount": amount})
         self.assertEqual(self.send("/invoice/transaction/overdue", overdue).invoice_ids, self.older)
         self.assertEqual(self.send(single, {**signed, "amount": 80}).amount, 80)
+        for landing in ("https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
+            with self.subTest(landing=landing):
+                self.assert_refused(single, {**signed, "amount": 80, "landing_route": landing})
         self.bills._set_billing_charge("processing")
         self.assert_refused(single, {**signed, "amount": 80})
         self.assert_refused("/invoice/transaction/overdue", overdue)
@@ -487,6 +573,18 @@ class TestPayments(PortalCommon):
         self.finish(tx)
         self.assertEqual(self.customer.billing_credit_amount, 75)
         self.assertIn("75.00", self.get("/my/payments").text)
+        self.company.billing_prepaid_account_id = self.company_data["default_account_payable"].copy(
+            {"account_type": "liability_current", "reconcile": True}
+        )
+        self.customer._bill_billing_prepayments(self.company)
+        bill = self.env["account.move"].search([("billing_prepaid_kind", "=", "topup")])
+        self.assertIn(bill.name, self.get("/my/payments").text)
+        self.assertIn(bill.name, self.get(f"/my/invoices/{bill.id}").text)
+        self.assertIn("Top-Up Bill", self.get(f"/my/invoices/{bill.id}?report_type=html").text)
+        document = self.get(f"/my/invoices/{bill.id}?report_type=pdf")
+        self.assertEqual(document.headers["Content-Type"], "application/pdf")
+        stranger = self.get(f"/my/invoices/{bill.id}?report_type=pdf", user="pay_two")
+        self.assertNotEqual(stranger.headers["Content-Type"], "application/pdf")
         self.authenticate("pay_two", "pay_two")
         self.assert_refused(route, values)
 

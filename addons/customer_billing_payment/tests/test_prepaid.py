@@ -215,6 +215,19 @@ class TestPrepaid(PaymentBillingCommon):
         counts.append(mails())
         self.assertEqual(counts, [0, 1, 1, 1, 1, 1, 2])
 
+    # Refunds
+
+    def test_a_prepaid_balance_is_refunded(self):
+        self.top_up(100.0)
+        self.open_bill(30)
+        refund = self.env["billing.credit.refund"].create(
+            {"partner_id": self.customer.id, "journal_id": self.company_data["default_journal_bank"].id}
+        )
+        self.assertEqual(refund.amount, 70)
+        refund.amount = 50
+        refund.action_refund()
+        self.assertEqual((refund.state, self.balance(), self.ledger()), ("done", 20, (-20, 0)))
+
     # Access
 
     def test_invariant_16_top_up_bills_are_for_their_customer(self):

@@ -16,12 +16,12 @@ ACCESS = {
     #                          nobody sales collector auditor officer manager portal
     "billing.payment.mandate": (NONE, READ, READ, READ, "rw", "rw", READ),
     "billing.payment.attempt": (NONE, READ, READ, READ, "rw", "rw", NONE),
-    "billing.credit.refund":   (NONE, NONE, NONE, NONE, FULL, FULL, NONE),
+    "billing.credit.refund":   (NONE, NONE, NONE, READ, FULL, FULL, NONE),
 }  # fmt: skip
 
 WATCHED = (
-    "billing.payment.mandate", "billing.payment.attempt", "payment.transaction", "account.payment", "account.move",
-    "mail.mail", "mail.message", "ir.cron.trigger",
+    "billing.payment.mandate", "billing.payment.attempt", "billing.credit.refund", "payment.transaction",
+    "account.payment", "account.move", "mail.mail", "mail.message", "ir.cron.trigger",
 )  # fmt: skip
 
 
@@ -45,9 +45,19 @@ class TestAccess(PaymentBillingCommon):
         cls.records = {
             "billing.payment.mandate": cls.own,
             "billing.payment.attempt": cls.attempt,
-            "billing.credit.refund": None,
+            "billing.credit.refund": cls.new_refund(),
         }
         cls.env.flush_all()
+
+    @classmethod
+    def new_refund(cls):
+        cls.refund = cls.env["billing.credit.refund"].create(
+            {
+                "partner_id": cls.customer.id, "amount": 1.0,
+                "journal_id": cls.company_data["default_journal_bank"].id,
+            }
+        )  # fmt: skip
+        return cls.refund
 
     def test_invariant_16_the_table_is_complete(self):
         ours = {
@@ -82,9 +92,10 @@ class TestAccess(PaymentBillingCommon):
         other = self.setup_other_company()["company"]
         for records in (self.own, self.attempt):
             records.sudo().company_id = other
+        self.refund.sudo().write({"journal_id": False, "company_id": other.id})
         self.env.flush_all()
         self.env.invalidate_all()
-        for records in (self.own, self.attempt):
+        for records in (self.own, self.attempt, self.refund):
             for role in set(ROLES) - {"portal", "nobody"}:
                 found = records.with_user(self.users[role]).with_context(allowed_company_ids=self.company.ids)
                 with self.subTest(model=records._name, role=role):
@@ -109,12 +120,6 @@ class TestAccess(PaymentBillingCommon):
         ):
             self.assertEqual(everything.with_user(user)._filtered_access("read"), expected)
 
-    def test_refunds_are_those_of_the_user(self):
-        wizard = self.env["billing.credit.refund"].with_user(self.users["officer"]).create(
-            {"partner_id": self.customer.id, "journal_id": self.company_data["default_journal_bank"].id}
-        )  # fmt: skip
-        self.assertFalse(wizard.with_user(self.users["manager"]).has_access("read"))
-
     def snapshot(self):
         self.env.flush_all()
         rows = []
@@ -132,6 +137,9 @@ class TestAccess(PaymentBillingCommon):
             (self.attempt, "action_set_not_paid"),
             (self.attempt, "action_ask_provider"),
             (self.move, "action_billing_charge"),
+            (self.refund, "action_refund"),
+            (self.refund, "action_approve"),
+            (self.refund, "action_refuse"),
         )
         for role in ("nobody", "sales", "collector", "auditor", "portal"):
             for records, name in methods:
@@ -142,7 +150,7 @@ class TestAccess(PaymentBillingCommon):
 
     def test_the_list_of_methods_is_complete(self):
         found = set()
-        for model in ("billing.payment.mandate", "billing.payment.attempt", "account.move", "res.partner"):
+        for model in (*ACCESS, "account.move", "res.partner"):
             for name in dir(type(self.env[model])):
                 method = getattr(type(self.env[model]), name)
                 if name.startswith("action_") and "customer_billing_payment" in getattr(method, "__module__", ""):
@@ -155,18 +163,19 @@ class TestAccess(PaymentBillingCommon):
             found - shown,
             {
                 "action_revoke", "action_set_paid", "action_set_not_paid", "action_ask_provider",
-                "action_billing_charge",
+                "action_billing_charge", "action_refund", "action_approve", "action_refuse",
             },
         )  # fmt: skip
 
     def test_protected_fields_are_refused(self):
-        for records in (self.own, self.attempt, self.move):
+        for records in (self.own, self.attempt, self.refund, self.move):
             names = records._billing_protected
             if records == self.move:
-                names = ("billing_charge_state", "billing_charge_date")
+                names = ("billing_charge_state", "billing_charge_date", "billing_prepaid_kind")
             for name in sorted(names):
                 value = {
-                    "many2many": [Command.clear()], "selection": "done", "date": "2031-01-01",
+                    "many2many": [Command.clear()],
+                    "selection": "topup" if name == "billing_prepaid_kind" else "done", "date": "2031-01-01",
                     "datetime": "2031-01-01 00:00:00", "char": "X", "text": "X",
                 }.get(records._fields[name].type, 7)  # fmt: skip
                 for role in ("officer", "manager"):

@@ -1,1 +1,1 @@
-from . import billing_credit_refund, billing_health
+from . import billing_health
