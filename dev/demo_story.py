@@ -301,7 +301,7 @@ class Story:
         self.customers = given | made
         for number, partner in enumerate(self.customers):
             (partner | partner.child_ids).lang = "en_US" if partner.name.isascii() else "zh_CN"
-            partner.user_id = self.users["sales" if number % 2 else "manager"]
+            (partner | partner.child_ids).user_id = self.users["sales" if number % 2 else "manager"]
             partner.billing_officer_id = self.users["officer"]
             self.payers[partner] = PAYERS[number % len(PAYERS)]
         self.payers[self.ref("partner_brightwater")] = "prompt"

@@ -1,10 +1,13 @@
 from datetime import timedelta
 from decimal import Decimal
 
+from babel.dates import format_skeleton
+
 from odoo import fields, http
 from odoo.exceptions import AccessError, MissingError
 from odoo.http import request
 from odoo.tools import format_date
+from odoo.tools.misc import babel_locale_parse, get_lang
 
 from odoo.addons.portal.controllers.portal import CustomerPortal
 from odoo.addons.portal.controllers.portal import pager as portal_pager
@@ -16,7 +19,6 @@ MONTHS_SHOWN = 12
 DAYS_SHOWN = 31
 SPANS = (12, 24, 36)  # months of spending that may be asked for
 PAGE_SIZE = 20
-CHART_LABEL = "MMM yyyy"
 
 
 class BillingPortalUsage(CustomerPortal):
@@ -61,8 +63,8 @@ class BillingPortalUsage(CustomerPortal):
         by = by if by in ("month", "day") else "month"
         today = contract_sudo._get_today()
         spans = self._get_usage_spans(today, by)
-        labels = [format_date(request.env, start, date_format=CHART_LABEL if by == "month" else None)
-                  for start, _end in spans]  # fmt: skip
+        describe = self._format_month if by == "month" else lambda day: format_date(request.env, day)
+        labels = [describe(start) for start, _end in spans]
         meters = [
             {
                 "meter": meter,
@@ -89,6 +91,10 @@ class BillingPortalUsage(CustomerPortal):
                 "rows": contract_sudo._get_usage_to_date(today),
             },
         )
+
+    def _format_month(self, day):
+        """Month and year as the reader's language writes them."""
+        return format_skeleton("yMMM", day, locale=babel_locale_parse(get_lang(request.env).code))
 
     def _get_usage_spans(self, today, by):
         """The spans of days of a chart, half-open: the last months, or the last days."""
@@ -162,7 +168,7 @@ class BillingPortalUsage(CustomerPortal):
         span = self._read_span(filterby)
         tables = self._get_spending(span)
         for table in tables:
-            labels = [format_date(request.env, month, date_format=CHART_LABEL) for month in table["months"]]
+            labels = [self._format_month(month) for month in table["months"]]
             table["labels"] = labels
             table["sums"] = [sum(column) for column in zip(*(row["amounts"] for row in table["rows"]), strict=True)]
             table["chart"] = {
@@ -192,7 +198,7 @@ class BillingPortalUsage(CustomerPortal):
         columns = [
             (env._("Item"), 30, "text"),
             (env._("Currency"), 10, "text"),
-            *((format_date(env, month, date_format=CHART_LABEL), 12, "amount") for month in months),
+            *((self._format_month(month), 12, "amount") for month in months),
             (env._("Total"), 14, "amount"),
         ]
         rows = (

@@ -38,11 +38,22 @@ class CollectionPortal(PortalAccount):
         )
 
     def _get_overdue_groups(self):
-        """What the visitor's customer owes past its due date, by company and currency: list of dicts."""
+        """What the visitor's customer owes past its due date, by company and currency: list of dicts.
+
+        Items that no case demands (in dispute, or without a policy) are shown too.
+        """
+        cases = self._get_cases()
+        found = {(case.company_id, case.currency_id): (case, rows) for case, rows in cases._get_items().items()}
+        customer = self._get_customer()
+        for company in request.env.user.company_ids.root_id:
+            # sudo: what the customer owes; access was checked above
+            for (_partner, currency), rows in request.env["billing.case"].sudo()._read_items(
+                company, company._get_billing_today(), customer.ids
+            ).items():
+                found.setdefault((company, request.env["res.currency"].browse(currency)), (cases.browse(), rows))
         groups = []
-        for case in self._get_cases():
-            today = case.company_id._get_billing_today()
-            rows = case._get_items()[case]
+        for (company, currency), (case, rows) in found.items():
+            today = company._get_billing_today()
             items = [row for row in rows if row["residual"] > 0 and row["date_maturity"] < today]
             credit = sum(row["residual"] for row in rows if row["residual"] < 0)
             agreements = case.instalment_ids.filtered(lambda agreement: agreement.state in ("offered", "running"))
@@ -51,10 +62,12 @@ class CollectionPortal(PortalAccount):
             groups.append(
                 {
                     "case": case,
-                    "items": [self._prepare_item(row, case) for row in items],
+                    "company": company.sudo().name,
+                    "currency": currency,
+                    "items": [self._prepare_item(row, currency) for row in items],
                     "credit": credit,
-                    "total": case.currency_id.round(sum(row["residual"] for row in items) + credit),
-                    "demanded": case.currency_id.round(
+                    "total": currency.round(sum(row["residual"] for row in items) + credit),
+                    "demanded": currency.round(
                         max(0, sum(row["residual"] for row in items if not row["excluded"]) + credit)
                     ),
                     "agreements": agreements,
@@ -63,7 +76,7 @@ class CollectionPortal(PortalAccount):
             )
         return groups
 
-    def _prepare_item(self, row, case):
+    def _prepare_item(self, row, currency):
         """An overdue item as the page shows it; with an address where the visitor may open the bill."""
         labels = case._get_portal_labels()
         return {
@@ -74,7 +87,7 @@ class CollectionPortal(PortalAccount):
                 days=row["days_overdue"],
             ),
             "amount": row["residual"],
-            "currency": case.currency_id,
+            "currency": currency,
             "label": labels.get(row["excluded"]),
             "url": f"/my/invoices/{row['move_id']}" if row["kind"] == "invoice" else None,
         }
@@ -87,29 +100,28 @@ class CollectionPortal(PortalAccount):
         groups = self._get_overdue_groups()
         answers = not request.env.user._is_internal()
         for group in groups:
-            group_case = group.pop("case")
+            group_case, currency = group.pop("case"), group["currency"]
+            group |= {"id": group_case.id, "pay_url": self._get_overdue_pay_url(group), "form": {}}
+            if not group_case:
+                continue
             problem = group_case._get_promise_problem()
-            group.update(
-                {
-                    "id": group_case.id,
-                    "company": group_case.company_id.name,
-                    "currency": group_case.currency_id,
-                    "step": group_case.currency_id.rounding,
-                    "may_promise": answers and not problem,
-                    "problem": problem,
-                    "first_date": group_case.company_id._get_billing_today(),
-                    "last_date": group_case._get_last_promise_date(),
-                    "promise_text": group["promise"]
-                    and request.env._(
-                        "You promised %(amount)s by %(date)s.",
-                        amount=group_case.currency_id.format(group["promise"].amount),
-                        date=format_date(request.env, group["promise"].date),
-                    ),
-                    "error": error if group_case == case else None,
-                    "form": form if group_case == case else {},
-                    "pay_url": self._get_overdue_pay_url(group),
-                }
-            )
+            group |= {
+                "digits": currency.decimal_places,
+                "step": currency.rounding,
+                "may_promise": answers and not problem,
+                "problem": problem,
+                "held": group_case._get_held_names() if group_case.date_hold else [],
+                "first_date": group_case.company_id._get_billing_today(),
+                "last_date": group_case._get_last_promise_date(),
+                "promise_text": group["promise"]
+                and request.env._(
+                    "You promised %(amount)s by %(date)s.",
+                    amount=currency.format(group["promise"].amount),
+                    date=format_date(request.env, group["promise"].date),
+                ),
+            }
+            if group_case == case:
+                group |= {"error": error, "form": form}
         return request.render(
             "customer_billing_collection.portal_my_overdue",
             {

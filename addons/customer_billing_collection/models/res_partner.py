@@ -52,6 +52,22 @@ class ResPartner(models.Model):
             return {**action, "views": [(False, "form")], "view_mode": "form", "res_id": cases.id}
         return action
 
+    def _get_billing_portal_actions(self):
+        """Also a service hold, and offers to pay in parts that wait for the customer's answer."""
+        actions = super()._get_billing_portal_actions()
+        # sudo: customers have no access to cases; they are told of their own
+        cases_sudo = self.env["billing.case"].sudo()
+        cases_sudo = cases_sudo.search(
+            [*cases_sudo._get_open_domain(), ("partner_id", "=", self.commercial_partner_id.id)]
+        )
+        if cases_sudo.filtered("date_hold"):
+            text = self.env._("Your service is on hold: see what is overdue")
+            actions.insert(0, {"text": text, "url": "/my/billing/overdue", "level": "danger"})
+        for agreement in cases_sudo.instalment_ids.filtered(lambda agreement: agreement.state == "offered"):
+            text = self.env._("You can pay in parts: please confirm %s", agreement.name)
+            actions.append({"text": text, "url": agreement.access_url, "level": "warning"})
+        return actions
+
     def _get_dunning_contact(self):
         """The contact that letters and calls about what is owed go to: of the role, else for invoices."""
         self.ensure_one()

@@ -185,6 +185,17 @@ class ResPartner(models.Model):
 
     # Prepaid balances
 
+    def _get_billing_portal_actions(self):
+        """Also a prepaid balance that is low."""
+        actions = super()._get_billing_portal_actions()
+        customer_sudo = self.commercial_partner_id.sudo()  # sudo: a setting of the customer, told to himself
+        for company in self.env.user.company_ids:
+            low, _balances = customer_sudo.with_company(company).filtered("billing_prepaid")._get_billing_low(company)
+            if low:
+                text = self.env._("Your prepaid balance is low: top up")
+                actions.append({"text": text, "url": f"/my/billing/topup/{company.id}", "level": "warning"})
+        return actions
+
     def _get_billing_low(self, company):
         """Those of these prepaid customers whose balance is below their threshold, with the balances by id."""
         credits = self._get_billing_credits(company)
