@@ -132,6 +132,25 @@ class AccountMove(models.Model):
         compute="_compute_billing_exception_count", string="Open Exceptions", groups="base.group_user"
     )
 
+    @api.model
+    def _is_billing_reader(self):
+        """Whether the user works with bills without any accounting right, as sales and collectors do."""
+        user = self.env.user
+        return not user.has_groups(
+            "account.group_account_invoice,account.group_account_readonly"
+        ) and user.has_groups("customer_billing.group_billing_sales,customer_billing.group_billing_collector")
+
+    @api.model
+    def _get_view_cache_key(self, view_id=None, view_type="form", **options):
+        return (*super()._get_view_cache_key(view_id, view_type, **options), self._is_billing_reader())
+
+    @api.model
+    def _get_view(self, view_id=None, view_type="form", **options):
+        """Readers of bills get a form of their own: Odoo's reads journals, payments and matches, which they may not."""
+        if view_type == "form" and self._is_billing_reader():
+            view_id = self.env.ref("customer_billing.account_move_view_form_reader").id
+        return super()._get_view(view_id, view_type, **options)
+
     def _compute_billing_exception_count(self):
         counts = dict(
             self.env["billing.exception"]
@@ -624,10 +643,11 @@ class AccountMove(models.Model):
                 }
             )
             owner = move.billing_contract_ids.officer_id[:1] or move.billing_run_id.prepared_by_id
+            owner = owner or move.invoice_user_id or self.env.user
             move.activity_schedule(
                 "mail.mail_activity_data_todo",
-                summary=self.env._("The bill did not reach the customer"),
-                user_id=(owner or move.invoice_user_id or self.env.user).id,
+                summary=owner.with_context(lang=owner.lang).env._("The bill did not reach the customer"),
+                user_id=owner.id,
             )
 
     @api.model

@@ -242,15 +242,8 @@ class ResPartner(models.Model):
     def action_open_billing_360(self):
         """Open the screen of this customer."""
         self.ensure_one()
-        view = self.env.ref("customer_billing.res_partner_view_form_billing")
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Billing 360°"),
-            "res_model": "res.partner",
-            "res_id": self.commercial_partner_id.id,
-            "views": [(view.id, "form")],
-            "view_mode": "form",
-        }
+        action = self.env["ir.actions.actions"]._for_xml_id("customer_billing.res_partner_action_billing_360")
+        return {**action, "res_id": self.commercial_partner_id.id}
 
     def action_open_billing_profile(self):
         """Open the contact itself, to read or edit it."""
@@ -284,11 +277,13 @@ class ResPartner(models.Model):
         """Open all payments of this customer, as items of its account."""
         self.ensure_one()
         view = self.env.ref("customer_billing.account_move_line_view_list_payments")
+        # Who has no accounting right may read the items of payments, but not the entries that their form shows.
+        forms = [] if self.env["account.move"]._is_billing_reader() else [(False, "form")]
         return {
             "type": "ir.actions.act_window",
             "name": self.env._("Payments"),
             "res_model": "account.move.line",
-            "views": [(view.id, "list"), (False, "form")],
+            "views": [(view.id, "list"), *forms],
             "view_mode": "list,form",
             "domain": self.commercial_partner_id._get_payment_domain(),
             "context": {"create": False},

@@ -1,6 +1,7 @@
 from datetime import date, timedelta
 
 from freezegun import freeze_time
+from lxml import etree
 
 from odoo.exceptions import AccessError
 from odoo.tests import Form, tagged
@@ -157,5 +158,17 @@ class TestOverview(TierCommon):
             user = self.manager if role == "manager" else self.new_staff(role)
             self.customer.user_id = user
             with self.subTest(role=role):
-                form = Form(self.customer.with_user(user), view=view)
-                self.assertEqual(form.billing_days_to_pay, 10)
+                seen = self.customer.with_user(user)
+                self.assertEqual(Form(seen, view=view).billing_days_to_pay, 10)
+                self.read_form(seen.billing_last_move_ids)
+
+    def read_form(self, move):
+        """Read what the form of a bill shows to the user, as the browser does."""
+        arch = etree.fromstring(move.get_view(view_type="form")["arch"])
+        move.read(arch.xpath("//field[not(ancestor::field)]/@name"))
+        move.invoice_line_ids.read(arch.xpath("//field[@name='invoice_line_ids']//list/field/@name"))
+
+    def test_who_has_no_accounting_right_reads_payments_in_a_list_alone(self):
+        for role, kinds in (("collector", ["list"]), ("officer", ["list", "form"])):
+            action = self.customer.with_user(self.new_staff(role)).action_view_billing_payments()
+            self.assertEqual([kind for _view, kind in action["views"]], kinds)
