@@ -122,7 +122,7 @@ class BillingCase(models.Model):
     @api.depends("name", "partner_id")
     def _compute_display_name(self):
         for case in self:
-            case.display_name = f"{case.name} · {case.partner_id.name or ''}"
+            case.display_name = f"{case.partner_id.name or ''} · {case.name}"
 
     def _compute_access_url(self):
         super()._compute_access_url()

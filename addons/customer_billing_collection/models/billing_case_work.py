@@ -197,6 +197,10 @@ class BillingCase(models.Model):
         action = self.env["ir.actions.actions"]._for_xml_id("customer_billing_collection.billing_dunning_notice_action")
         return {**action, "domain": [("case_id", "in", self.ids)], "context": {}}
 
+    def action_view_customer(self):
+        """Open all that is known about the customer."""
+        return self.partner_id.action_open_billing_360()
+
     def action_view_items(self):
         """Open what the customers owe today, item by item."""
         return self.partner_id.action_view_billing_receivable()

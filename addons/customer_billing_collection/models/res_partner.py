@@ -27,6 +27,17 @@ class ResPartner(models.Model):
         compute="_compute_billing_open_case_count", string="Open Cases", groups=COLLECTION_GROUPS
     )
 
+    billing_last_case_ids = fields.Many2many(
+        "billing.case", string="Last Cases", compute="_compute_billing_overview", groups=COLLECTION_GROUPS
+    )
+
+    def _get_billing_overview(self, company):
+        about = [("partner_id", "=", self.id), ("company_id", "child_of", company.id)]
+        return {
+            **super()._get_billing_overview(company),
+            "billing_last_case_ids": self._search_last("billing.case", about, "date_closed desc, id desc"),
+        }
+
     def _compute_billing_open_case_count(self):
         case_model = self.env["billing.case"]
         counts = dict(
