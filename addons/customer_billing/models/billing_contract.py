@@ -745,11 +745,12 @@ class BillingContract(models.Model):
                     while contract.date_end <= notice_day:  # nights may have been missed
                         contract._renew()
                 else:
+                    owner = contract.officer_id or contract.user_id or self.env.user
                     contract.activity_schedule(
                         "mail.mail_activity_data_todo",
                         date_deadline=contract.date_end,
-                        summary=self.env._("Renew or close: the term ends"),
-                        user_id=(contract.officer_id or contract.user_id or self.env.user).id,
+                        summary=owner.with_context(lang=owner.lang).env._("Renew or close: the term ends"),
+                        user_id=owner.id,
                     )
 
     @api.model

@@ -112,7 +112,7 @@ class BillingDispute(models.Model):
         tracking=True, help="What was found and done. The customer reads it in the portal."
     )
     date_opened = fields.Date(
-        string="Opened", readonly=True, copy=False, default=fields.Date.context_today
+        string="Raised On", readonly=True, copy=False, default=fields.Date.context_today
     )
     date_closed = fields.Date(string="Closed", readonly=True, copy=False)
     days_open = fields.Integer(

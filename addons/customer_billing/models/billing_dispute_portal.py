@@ -105,7 +105,7 @@ class BillingDispute(models.Model):
         self.activity_schedule(
             "mail.mail_activity_data_todo",
             date_deadline=self.date_due,
-            summary=self.env._("The customer objects to %s", self.move_id.name),
+            summary=owner.with_context(lang=owner.lang).env._("The customer objects to %s", self.move_id.name),
             user_id=owner.id,
         )
 

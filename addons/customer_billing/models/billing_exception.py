@@ -208,7 +208,7 @@ class BillingException(models.Model):
             same.with_context(mail_activity_quick_update=True).activity_schedule(
                 "mail.mail_activity_data_todo",
                 date_deadline=date,
-                summary=self.env._("Solve or waive"),
+                summary=user.with_context(lang=user.lang).env._("Solve or waive"),
                 user_id=user.id,
             )
 

@@ -213,7 +213,10 @@ class BillingPriceNotice(models.Model):
                     notice_sudo.partner_id.display_name,
                 )
             )
-            notice_sudo._schedule(self.env._("The letter about new prices did not reach the customer"))
+            owner = notice_sudo._get_owner() or self.env.user
+            notice_sudo._schedule(
+                owner.with_context(lang=owner.lang).env._("The letter about new prices did not reach the customer")
+            )
             if record.state == "notified" and record.company_id._get_billing_today() < record.date:
                 notice_sudo.line_ids.filtered(lambda line: line.outcome == "applied")._take_back(
                     self.env._("The letter came back."), "proposed"
@@ -282,7 +285,9 @@ class BillingPriceNotice(models.Model):
         notice_sudo._message_log(
             body=self.env._("%(name)s (%(ip)s) objects or asks: %(text)s", name=name, ip=ip, text=text)
         )
-        notice_sudo._schedule(self.env._("Answer: the customer objects to new prices, or asks"), nl2br(text))
+        owner = notice_sudo._get_owner() or self.env.user
+        summary = owner.with_context(lang=owner.lang).env._("Answer: the customer objects to new prices, or asks")
+        notice_sudo._schedule(summary, nl2br(text))
 
     def _is_open(self):
         """Whether the customer can still answer."""

@@ -248,9 +248,11 @@ class BillingProfileConfirmation(models.Model):
     def _escalate(self):
         """No mail any more: a person asks."""
         self.reminder_count = MAX_REMINDERS + 1
-        self._schedule(self.env._("Ask the customer whether its data is right"))
+        owner = self._get_owner()
+        self._schedule(owner.with_context(lang=owner.lang).env._("Ask the customer whether its data is right"))
 
-    def _schedule(self, summary):
+    def _get_owner(self):
+        """Who looks after this customer."""
         partner = self.partner_id.with_company(self.company_id)
         contracts = self.env["billing.contract"].search(
             [
@@ -260,10 +262,13 @@ class BillingProfileConfirmation(models.Model):
             ],
             limit=1,
         )
+        return partner.billing_officer_id or contracts.officer_id or partner.user_id or self.env.user
+
+    def _schedule(self, summary):
         self.activity_schedule(
             "mail.mail_activity_data_todo",
             summary=summary,
-            user_id=(partner.billing_officer_id or contracts.officer_id or partner.user_id or self.env.user).id,
+            user_id=self._get_owner().id,
             date_deadline=self.company_id._get_billing_today(),
         )
 
@@ -318,7 +323,8 @@ class BillingProfileConfirmation(models.Model):
         self.partner_id._message_log(body=self._describe(changes, name, ip))
         self.activity_unlink(["mail.mail_activity_data_todo"])
         if waiting:
-            self._schedule(self.env._("Approve or refuse what the customer changed"))
+            owner = self._get_owner()
+            self._schedule(owner.with_context(lang=owner.lang).env._("Approve or refuse what the customer changed"))
 
     def _stop(self, ip):
         """The customer does not want to be asked any more. Callers check access; the record is superuser's."""

@@ -505,7 +505,7 @@ class BillingRequest(models.Model):
         owner = contract.officer_id or contract.user_id or contract.create_uid
         self.activity_schedule(
             "mail.mail_activity_data_todo",
-            summary=self.env._("Decide on the customer's request"),
+            summary=owner.with_context(lang=owner.lang).env._("Decide on the customer's request"),
             user_id=owner.id,
         )
 

@@ -127,10 +127,13 @@ class BillingCase(models.Model):
         paid -= paid.filtered(lambda case: case.activity_search([TASK]))
         result = super()._close(reason)
         for case_sudo in paid:
+            user = case_sudo.collector_id or self.env.user
             case_sudo.activity_schedule(
                 TASK,
-                summary=self.env._("Paid after the hand-over: tell %s", case_sudo.handover_partner_id.name or ""),
-                user_id=(case_sudo.collector_id or self.env.user).id,
+                summary=user.with_context(lang=user.lang).env._(
+                    "Paid after the hand-over: tell %s", case_sudo.handover_partner_id.name or ""
+                ),
+                user_id=user.id,
             )
         return result
 

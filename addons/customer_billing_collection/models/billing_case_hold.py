@@ -201,9 +201,10 @@ class BillingCase(models.Model):
             template.sudo().send_mail(record.id, force_send=False)
             return
         user = self.collector_id or self.env.user
+        env = self.with_context(lang=user.lang).env
         self.activity_schedule(
             "mail.mail_activity_data_call",
-            summary=self.env._("No e-mail address: tell the customer yourself"),
-            note=template.sudo().name,
+            summary=env._("No e-mail address: tell the customer yourself"),
+            note=template.sudo().with_env(env(su=True)).name,
             user_id=user.id,
         )

@@ -39,7 +39,10 @@ class BillingCase(models.Model):
         companies = self.env["res.company"].search([("parent_id", "=", False)], order="id")
         commit(remaining=len(companies))
         for company in companies:
-            if not self.with_company(company).with_context(allowed_company_ids=company.ids)._work_night(company):
+            # What the job notes on cases is read by the company's people.
+            lang = company.partner_id.lang or self.env.lang
+            night = self.with_company(company).with_context(allowed_company_ids=company.ids, lang=lang)
+            if not night._work_night(company):
                 return
             commit(1)
         self.env.ref("customer_billing_collection.ir_cron_send").sudo()._trigger()

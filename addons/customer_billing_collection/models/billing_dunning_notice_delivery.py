@@ -168,7 +168,8 @@ class BillingDunningNotice(models.Model):
             {"state": "failed" if failed else "queued", "error": message, "tries": tries}
         )
         if failed:
-            self._schedule_call(self.env._("A reminder could not be sent: %s", self.step_id.name), message)
+            notice = self._in_caller_lang()
+            self._schedule_call(notice.env._("A reminder could not be sent: %s", notice.step_id.name), message)
 
     def _send(self):
         """Send notices of one customer and step as one message by ``_send_<channel>``, as far as they are still right.
@@ -294,13 +295,14 @@ class BillingDunningNotice(models.Model):
 
     def _send_call(self):
         """A task for the collector."""
-        self._schedule_call(self.step_id.name)
+        self._schedule_call(self._in_caller_lang().step_id.name)
 
     def _send_call_instead(self, reason):
         """A task for the collector, as the customer cannot be reached by the channel of the step."""
-        text = self._get_reason_texts()[reason] % {"name": self.partner_id.display_name}
         for notice in self._get_joint():
-            notice._schedule_call(self.step_id.name, text)
+            localized = notice._in_caller_lang()
+            text = localized._get_reason_texts()[reason] % {"name": self.partner_id.display_name}
+            notice._schedule_call(localized.step_id.name, text)
         return {"channel": "call", "reason_code": reason, "reason_values": {"name": self.partner_id.display_name}}
 
     def _send_letter(self):
@@ -326,14 +328,21 @@ class BillingDunningNotice(models.Model):
         """Pause the customer's contracts."""
         self.case_id._start_hold(self.step_id.name)
 
+    def _get_caller(self):
+        """Who calls the customer."""
+        return self.case_id.collector_id or self.collector_id or self.env.user
+
+    def _in_caller_lang(self):
+        """This notice in the language of who calls: the job that writes the task has another one."""
+        return self.with_context(lang=self._get_caller().lang)
+
     def _schedule_call(self, summary, note=None):
         """Give the collector a task on the case, for today."""
-        user = self.case_id.collector_id or self.collector_id or self.env.user
         self.case_id.activity_schedule(
             "mail.mail_activity_data_call",
             summary=summary,
             note=note and escape(note),
-            user_id=user.id,
+            user_id=self._get_caller().id,
             date_deadline=self.company_id._get_billing_today(),
         )
         self.case_id._note_action(self.company_id._get_billing_today())
@@ -360,4 +369,4 @@ class BillingDunningNotice(models.Model):
                 reason=notification.failure_reason or notification.format_failure_reason(),
             )
             notice.sudo().error = error  # protected field; the step was carried out
-            notice._schedule_call(self.env._("The mail did not reach the customer"), error)
+            notice._schedule_call(notice._in_caller_lang().env._("The mail did not reach the customer"), error)

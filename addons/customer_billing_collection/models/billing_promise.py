@@ -236,10 +236,11 @@ class BillingPromise(models.Model):
         """Ask the collector to go on: the items are dunned again, from the step where they were."""
         case = self.case_id._get_current_case()
         user = case.collector_id or self.user_id.filtered(lambda user: not user.share) or self.env.user
+        promise = self.with_context(lang=user.lang)
         case.activity_schedule(
             "mail.mail_activity_data_call",
-            summary=self.env._("Promise not kept: %s", self.display_name),
-            note=self.env._("%s came in.", self.currency_id.format(self.amount_paid)),
+            summary=promise.env._("Promise not kept: %s", promise.display_name),
+            note=promise.env._("%s came in.", promise.currency_id.format(promise.amount_paid)),
             user_id=user.id,
         )
 

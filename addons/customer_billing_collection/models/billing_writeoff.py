@@ -372,10 +372,11 @@ class BillingWriteoff(models.Model):
                 found += writeoff
         found.sudo().date_suggested = fields.Datetime.now()  # protected field
         for writeoff in found:
+            user = writeoff.case_id.collector_id or writeoff.requester_id
             writeoff.activity_schedule(
                 "customer_billing_collection.mail_activity_type_money_came",
-                user_id=(writeoff.case_id.collector_id or writeoff.requester_id).id,
-                note=self.env._(
+                user_id=user.id,
+                note=user.with_context(lang=user.lang).env._(
                     "A payment of this customer is not matched. If it is for what was written off, take it back."
                 ),
             )

@@ -19,6 +19,8 @@ class TestCase(CollectionCommon):
         )
         self.assertEqual((case.next_step_id, str(case.next_step_date)), (self.step("Friendly"), "2026-03-13"))
         self.assertEqual(str(case.next_action_date), "2026-03-13")
+        self.assertEqual(self.customer.billing_last_case_ids, case, "on the screen of the customer")
+        self.assertEqual(case.action_view_customer()["res_id"], self.customer.id)
         self.pay("2026-03-11", 100.0, invoices=bill)
         self.env.cr.precommit.run()
         self.assertEqual((case.state, case.close_reason, str(case.date_closed)), ("closed", "paid", "2026-03-11"))
@@ -31,6 +33,9 @@ class TestCase(CollectionCommon):
         self.assertFalse(self.case())
 
     def test_steps_follow_each_other(self):
+        self.env["res.lang"]._activate_lang("fr_FR")
+        self.collector.lang = "fr_FR"
+        self.step("Call").with_context(lang="fr_FR").name = "Appel"
         bill = self.invoice("2026-03-10", 100.0)
         for day, steps in (
             ("2026-03-06", []),
@@ -47,6 +52,7 @@ class TestCase(CollectionCommon):
         case = self.case()
         self.assertEqual(case.step_id, self.step("Second"))
         self.assertEqual(case.activity_ids.user_id, self.collector)
+        self.assertEqual(case.activity_ids.summary, "Appel", "in the collector's language")
         with freeze_time("2026-04-12"):
             self.night()
             letter = case.notice_ids.filtered(lambda n: n.step_id == self.step("Final"))

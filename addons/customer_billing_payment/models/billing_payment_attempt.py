@@ -317,14 +317,16 @@ class BillingPaymentAttempt(models.Model):
     def _ask_a_person(self):
         self.state = "unknown"
         self.move_id._set_billing_charge("unknown")
+        owner = self._get_owner()
+        env = owner.with_context(lang=owner.lang).env
         self.activity_schedule(
             "mail.mail_activity_data_todo",
-            summary=self.env._("Was this payment made?"),
-            note=self.env._(
+            summary=env._("Was this payment made?"),
+            note=env._(
                 "The provider did not tell. Look it up there, then say “Was Paid” or “Was Not Paid”: until then the "
                 "bill is not charged again."
             ),
-            user_id=self._get_owner().id,
+            user_id=owner.id,
         )
 
     # What came of it
@@ -353,14 +355,16 @@ class BillingPaymentAttempt(models.Model):
         self.activity_ids.unlink()
         others = self.search([("move_id", "=", self.move_id.id), ("id", "!=", self.id)])
         if late and others.filtered(lambda attempt: attempt.number > self.number and attempt.state != "declined"):
+            owner = self._get_owner()
+            env = owner.with_context(lang=owner.lang).env
             self.activity_schedule(
                 "mail.mail_activity_data_todo",
-                summary=self.env._("Paid twice?"),
-                note=self.env._(
+                summary=env._("Paid twice?"),
+                note=env._(
                     "This payment was declined at first and confirmed later, after the bill had been charged again. "
                     "What is too much is a credit of the customer: refund it."
                 ),
-                user_id=self._get_owner().id,
+                user_id=owner.id,
             )
         if not others.filtered(lambda attempt: attempt.state in OPEN):
             self.move_id._set_billing_charge("done")
@@ -394,14 +398,16 @@ class BillingPaymentAttempt(models.Model):
 
     def _give_up(self):
         """The bill is not charged any more: somebody looks after it, and collections take over."""
+        owner = self._get_owner()
+        env = owner.with_context(lang=owner.lang).env
         self.activity_schedule(
             "mail.mail_activity_data_todo",
-            summary=self.env._("Automatic payment failed"),
-            note=self.env._(
+            summary=env._("Automatic payment failed"),
+            note=env._(
                 "The customer was told, and can pay in the portal or save another payment method. Then the bill can "
                 "be charged again with the button on it."
             ),
-            user_id=self._get_owner().id,
+            user_id=owner.id,
         )
         self.move_id._on_billing_charge_failed()
 

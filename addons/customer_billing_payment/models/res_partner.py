@@ -229,11 +229,13 @@ class ResPartner(models.Model):
             template.with_company(company).with_context(
                 balance=balance, company_name=company.name, company_email=company.email_formatted
             ).send_mail(partner.id)
+            owner = partner.billing_officer_id or partner.user_id or self.env.user
+            env = owner.with_context(lang=owner.lang).env
             partner.activity_schedule(
                 "mail.mail_activity_data_todo",
-                summary=self.env._("Low prepaid balance"),
-                note=self.env._("The balance is %s. The customer was told and can top up in the portal.", balance),
-                user_id=(partner.billing_officer_id or partner.user_id or self.env.user).id,
+                summary=env._("Low prepaid balance"),
+                note=env._("The balance is %s. The customer was told and can top up in the portal.", balance),
+                user_id=owner.id,
             )
             partner.billing_prepaid_alert_date = company._get_billing_today()
 

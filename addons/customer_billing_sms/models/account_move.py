@@ -51,8 +51,9 @@ class AccountMove(models.Model):
             )
             move.sudo().write({"billing_delivery_state": "failed", "billing_delivery_error": error})  # protected
             owner = move.billing_contract_ids.officer_id[:1] or move.billing_run_id.prepared_by_id
+            owner = owner or move.invoice_user_id or self.env.user
             move.activity_schedule(
                 "mail.mail_activity_data_todo",
-                summary=self.env._("The bill did not reach the customer"),
-                user_id=(owner or move.invoice_user_id or self.env.user).id,
+                summary=owner.with_context(lang=owner.lang).env._("The bill did not reach the customer"),
+                user_id=owner.id,
             )

@@ -275,7 +275,7 @@ class BillingStatement(models.Model):
             dispute.activity_schedule(
                 "mail.mail_activity_data_todo",
                 date_deadline=dispute.date_due,
-                summary=self.env._("The customer objects to %s", self.name),
+                summary=owner.with_context(lang=owner.lang).env._("The customer objects to %s", self.name),
                 user_id=owner.id,
             )
         self.message_post(

@@ -246,13 +246,19 @@ class BillingStatement(models.Model):
                 ),
                 final=True,
             )
-            statement._schedule_task(self.env._("The statement did not reach the customer"))
+            user = statement._get_task_owner()
+            statement._schedule_task(
+                user.with_context(lang=user.lang).env._("The statement did not reach the customer")
+            )
+
+    def _get_task_owner(self):
+        return self.user_id or self.env.user
 
     def _schedule_task(self, summary):
         self.activity_schedule(
             "mail.mail_activity_data_todo",
             summary=summary,
-            user_id=(self.user_id or self.env.user).id,
+            user_id=self._get_task_owner().id,
             date_deadline=self.company_id._get_billing_today(),
         )
 
@@ -319,4 +325,7 @@ class BillingStatement(models.Model):
             except Exception:
                 _logger.exception("The reminder for statement %s could not be sent", self.name)
         self.sudo().date_escalated = self.company_id._get_billing_today()  # protected field
-        self._schedule_task(self.env._("Ask the customer: the statement is not answered"))
+        user = self._get_task_owner()
+        self._schedule_task(
+            user.with_context(lang=user.lang).env._("Ask the customer: the statement is not answered")
+        )
