@@ -42,6 +42,8 @@ class ProfilePortal(CustomerPortal):
                 "may_stop": (is_open or is_own) and not partner.billing_profile_opt_out,
                 "is_staff": request.env.user._is_internal(),
                 "access_token": access_token,
+                "confirm_url": f"/my/billing/profile/{confirmation_sudo.id}/confirm",
+                "partner": partner,
                 **values,
             },
         )
@@ -55,6 +57,57 @@ class ProfilePortal(CustomerPortal):
         return self._render_profile(
             confirmation_sudo, access_token, message="stopped" if message == "stopped" else None
         )
+
+    @http.route("/my/billing/profile", type="http", auth="user", website=True, methods=["GET", "POST"])
+    def portal_my_profile(self, **post):
+        """The profile of the reader's company, to correct it at any time: what was asked or waits, else a new answer."""
+        customer = request.env.user.partner_id.commercial_partner_id
+        if not request.env.user._is_portal() or not request.env.user._sees_bills():
+            return request.redirect("/my")
+        if not customer._is_billing_customer():
+            return request.redirect("/my/account")
+        # sudo: customers make no requests; this one is of their own company
+        model_sudo = request.env["billing.profile.confirmation"].sudo()
+        if found := model_sudo._get_unfinished(customer, request.env.company):
+            return request.redirect(found.access_url)
+        error = None
+        if request.httprequest.method == "POST":
+            values = {key: post[key] for key in (*PROFILE_FIELDS, BANK) if key in post}
+            try:
+                with request.env.cr.savepoint():
+                    record_sudo = model_sudo._prepare_own(customer, request.env.company, "create")
+                    record_sudo._answer(values, request.env.user.name, "portal", request.httprequest.remote_addr)
+                return request.redirect(record_sudo.access_url)
+            except UserError as failure:
+                request.env.invalidate_all(flush=False)
+                error = str(failure)
+        return self._render_profile(
+            model_sudo._prepare_own(customer, request.env.company, "new"),
+            None,
+            confirm_url="/my/billing/profile",
+            error=error,
+        )
+
+    # Core's own page of addresses
+
+    @http.route()
+    def portal_address_submit(self, partner_id=None, **form_data):
+        form_data.pop("verify_address_values", None)  # core would take it from the browser, and check nothing
+        return super().portal_address_submit(partner_id, **form_data)
+
+    def _validate_address_values(self, address_values, partner_sudo, *args, **kwargs):
+        """Names, countries and numbers on the bills of a customer wait for approval: they are changed in the profile."""
+        guarded = partner_sudo._get_guarded_values(address_values) if partner_sudo else {}
+        invalid, missing, errors = super()._validate_address_values(address_values, partner_sudo, *args, **kwargs)
+        if guarded:
+            labels = partner_sudo.fields_get(guarded, ["string"])
+            errors.append(
+                request.env._(
+                    "%s is on your bills: change it under “Your Details”, where we look at it first.",
+                    ", ".join(labels[name]["string"] for name in guarded),
+                )
+            )
+        return invalid | set(guarded), missing, errors
 
     @http.route(
         "/my/billing/profile/<int:confirmation_id>/confirm",

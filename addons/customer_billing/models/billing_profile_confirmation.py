@@ -93,9 +93,7 @@ class BillingProfileConfirmation(models.Model):
         :param company: the company that asks
         :return: the new requests; each is mailed, or says in ``error`` why not
         """
-        asked = self.sudo().search(  # sudo: one request for all, whoever asks
-            [("partner_id", "in", partners.ids), ("company_id", "=", company.id), ("state", "=", "asked")]
-        )
+        asked = self.sudo()._get_asked(partners, company)  # sudo: one request for all, whoever asks
         records = self.sudo().create(  # engine-owned records
             [
                 {"partner_id": partner.id, "company_id": company.id, "date_asked": company._get_billing_today()}
@@ -106,6 +104,34 @@ class BillingProfileConfirmation(models.Model):
             if not record._mail("customer_billing.mail_template_profile"):
                 record._escalate()
         return records.sudo(self.env.su)
+
+    @api.model
+    def _get_asked(self, partners, company):
+        """The open requests to these customers."""
+        return self.search(
+            [("partner_id", "in", partners.ids), ("company_id", "=", company.id), ("state", "=", "asked")]
+        )
+
+    @api.model
+    def _get_unfinished(self, customer, company):
+        """What a customer has still to answer, or what an officer has still to approve; as superuser."""
+        return self.search(
+            [
+                ("partner_id", "=", customer.id),
+                ("company_id", "=", company.id),
+                ("state", "in", ("asked", "waiting")),
+            ],
+            limit=1,
+        )
+
+    @api.model
+    def _prepare_own(self, customer, company, make):
+        """A request that the customer makes itself, so that it is answered at once; as superuser.
+
+        :param str make: ``new`` for the page, ``create`` for the answer
+        """
+        vals = {"partner_id": customer.id, "company_id": company.id, "date_asked": company._get_billing_today()}
+        return self.new(vals) if make == "new" else self.create(vals)
 
     def _get_recipients(self):
         """Who is asked: those who get the customer's bills."""
@@ -188,7 +214,9 @@ class BillingProfileConfirmation(models.Model):
             reminders = self._get_to_remind(company)[:MAIL_BATCH]
             commit(remaining=len(partners) + len(reminders))
             for partner in partners:
-                self.with_company(company)._ask(partner, company)
+                records = self.with_company(company)
+                records._get_asked(partner, company).sudo().state = "cancelled"  # protected; asked anew
+                records._ask(partner, company)
                 if not commit(1):
                     return
             for record in reminders:

@@ -18,6 +18,27 @@ class ResPartner(models.Model):
             | fields.Domain("invoice_partner_id", "child_of", partner.id)
         )
 
+    def _is_billing_customer(self):
+        """Whether there is a contract of this customer, or one that it pays for."""
+        contracts_sudo = self.env["billing.contract"].sudo()  # whoever edits an address
+        return bool(contracts_sudo.search_count(self._get_billing_contracts_domain(), limit=1))
+
+    def _get_guarded_values(self, values):
+        """The names of those of ``values`` that change what is printed on bills or decides about taxes: name and tax
+        number of a customer, also through one of its contacts, and a country that is not the customer's.
+
+        :param values: of Odoo's form of addresses
+        """
+        self.ensure_one()
+        customer = self.commercial_partner_id
+        known = {"country_id": {self.country_id.id, customer.country_id.id}}
+        if self == customer:
+            known |= {"name": {self.name}, "vat": {self.vat or ""}}
+        elif customer.is_company:
+            known["company_name"] = {customer.name, ""}  # Odoo would rename the company
+        changed = [name for name in known if name in values and (values[name] or "") not in known[name] | {False}]
+        return changed if changed and self._is_billing_customer() else []
+
     def _get_billing_portal_balances(self):
         """What this customer owes today to the companies of the reader.
 

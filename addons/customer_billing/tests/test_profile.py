@@ -173,6 +173,15 @@ class TestProfile(ProfileCommon):
         work("2027-02-14")
         self.assertEqual(record.search_count([("partner_id", "=", self.customer.id)]), 2)
 
+    def test_what_is_never_answered_is_asked_anew(self):
+        self.new_contract("2020-01-01")
+        old = self.ask()
+        old.sudo().write({"date_asked": "2020-02-01", "reminder_count": 3})
+        with self.in_job():
+            self.env["billing.profile.confirmation"]._cron_ask()
+        new = self.env["billing.profile.confirmation"]._get_asked(self.customer, self.company)
+        self.assertEqual((old.state, len(new), new.reminder_count), ("cancelled", 1, 0))
+
     def test_switched_off(self):
         self.new_contract("2020-01-01")
         self.env["res.company"].search([]).billing_profile_months = 0
@@ -263,6 +272,60 @@ class TestProfilePortal(ProfileCommon, HttpCase):
         self.assertIn("not ask you any more", page.text)
         self.assertTrue(self.customer.billing_profile_opt_out)
         self.assertEqual(self.record.state, "cancelled")
+
+    def test_at_any_time(self):
+        self.new_contract("2026-01-01")
+        url = "/my/billing/profile"
+        self.assertTrue(self.get(url, "profile_one").url.endswith(self.url), "what was asked is answered first")
+        self.record.sudo().state = "cancelled"
+        page = self.get(url, "profile_one")
+        self.assertIn("Old Street 1", page.text)
+        self.assertNotIn("Do not ask me any more", page.text)
+        self.url = url
+        page = self.post("", "profile_one", email="")
+        self.assertIn("cannot be empty", page.text)
+        page = self.post("", "profile_one", street="New Street 2", vat="US2", partner_id=self.other_customer.id)
+        self.assertIn("Thank you", page.text)
+        record = self.record.search([("partner_id", "=", self.customer.id), ("state", "=", "waiting")])
+        self.assertEqual((record.answered_by, record.change_ids.mapped("field_name")), (self.user.name, ["street", "vat"]))
+        self.assertEqual((self.customer.street, self.customer.vat), ("New Street 2", "US1"))
+        self.assertTrue(self.get(url, "profile_one").url.endswith(record.access_url), "one at a time")
+        self.assertTrue(self.get(url, "profile_two").url.endswith("/my/account"), "no customer of ours")
+        self.assertTrue(self.get(url, "profile_officer").url.endswith("/my"))
+
+    def test_addresses_of_the_portal_change_no_tax_data(self):
+        self.customer.is_company = True
+        contact = self.env["res.partner"].create({"name": "Ann Lee", "parent_id": self.customer.id})
+        self.new_portal(contact, "profile_ann")
+        name, street = self.customer.name, self.customer.street
+        usual = {"street": "New Street 2", "city": "Town", "zip": "1", "email": "a@example.com", "phone": "5",
+                 "country_id": self.env.ref("base.us").id, "state_id": self.env.ref("base.state_us_5").id}  # fmt: skip
+
+        def submit(login, partner, **values):
+            self.authenticate(login, login)
+            data = {"csrf_token": Request.csrf_token(self), "partner_id": partner.id, **usual, "name": partner.name}
+            return self.url_open("/my/address/submit", data={**data, **values}).json()
+
+        self.assertIn("redirectUrl", submit("profile_one", self.customer, vat="US2", name="Other"), "not ours yet")
+        self.customer.write({"name": name, "vat": "US1", "street": street})
+        self.new_contract("2026-01-01")
+        france = self.env.ref("base.fr").id
+        for login, partner, values in (
+            ("profile_one", self.customer, {"vat": "US2"}),
+            ("profile_one", self.customer, {"vat": "US2", "verify_address_values": ""}),
+            ("profile_one", self.customer, {"name": "Other"}),
+            ("profile_one", self.customer, {"country_id": france, "state_id": ""}),
+            ("profile_ann", contact, {"company_name": "Other"}),
+            ("profile_ann", contact, {"company_name": "Other", "verify_address_values": ""}),
+            ("profile_ann", contact, {"country_id": france, "state_id": ""}),
+        ):
+            with self.subTest(login=login, **values):
+                answer = submit(login, partner, **values)
+                self.assertTrue(any("Your Details" in text for text in answer["messages"]))
+                self.assertEqual((self.customer.name, self.customer.vat, self.customer.street), (name, "US1", street))
+        self.assertIn("redirectUrl", submit("profile_one", self.customer, vat="US1"))
+        self.assertIn("redirectUrl", submit("profile_ann", contact, name="Ann Wu", company_name=name))
+        self.assertEqual((self.customer.street, contact.name), ("New Street 2", "Ann Wu"))
 
     def test_invariant_16_others_get_nothing(self):
         wrong = self.other_record.access_token

@@ -10,6 +10,7 @@ from .test_portal import BillingPortalCommon
 # All routes of the module: what they are asked for here, as paths with the names of ``ids``.
 ROUTES = {
     "/billing/aged/<int:report_id>": "/billing/aged/{report}",
+    "/my/billing/profile": "/my/billing/profile",
     "/my/billing/profile/<int:confirmation_id>": "/my/billing/profile/{profile}",
     "/my/billing/profile/<int:confirmation_id>/confirm": "/my/billing/profile/{profile}/confirm",
     "/my/billing/profile/<int:confirmation_id>/stop": "/my/billing/profile/{profile}/stop",
@@ -43,6 +44,7 @@ ROUTES = {
     "/my/usage": "/my/usage",
     "/my/usage/page/<int:page>": "/my/usage/page/1",
 }
+OWN = {"/my/billing/profile"}  # forms about whoever fills them in
 FORM = {
     "who": "Mallory", "name": "Mallory", "text": "No", "description": "No", "reason": "price", "date": "2060-01-01",
     "confirm": "1", "shown": "x", "street": "Elsewhere 1", "vat": "X1", "access_token": "guessed",
@@ -121,7 +123,7 @@ class TestRoutes(BillingPortalCommon, HttpCase):
             before = self.state()
             for route, pattern in ROUTES.items():
                 url = pattern.format(**self.ids)
-                for data in (None, {**FORM, "csrf_token": token}):
+                for data in (None, {**FORM, "csrf_token": token})[: 1 if route in OWN else 2]:
                     with self.subTest(login=login, route=route, post=bool(data)):
                         response = self.url_open(url, data=data)
                         self.assertLess(response.status_code, 500)
