@@ -41,6 +41,7 @@ from . import (
     account_move_send,
     account_partial_reconcile,
     ir_actions_report,
+    mail_notification,
     res_partner,
     res_partner_tier,
     res_partner_role,

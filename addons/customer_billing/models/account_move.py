@@ -614,15 +614,7 @@ class AccountMove(models.Model):
     def _note_delivery_failures(self):
         """Mails that the server refused or that came back: the bill says so, and the one who
         looks after the contract gets a task."""
-        notifications_sudo = self.env["mail.notification"].sudo().search(
-            [
-                ("notification_type", "=", "email"),
-                ("notification_status", "in", ("bounce", "exception")),
-                ("mail_message_id.model", "=", self._name),
-                ("mail_message_id.date", ">=", fields.Datetime.subtract(fields.Datetime.now(), days=7)),
-            ]
-        )  # sudo: notifications of all authors
-        for notification in notifications_sudo:
+        for notification in self.env["mail.notification"]._get_billing_failures(self._name):
             message = notification.mail_message_id
             move = self.browse(message.res_id).exists()
             if (

@@ -209,6 +209,7 @@ class BillingProfileConfirmation(models.Model):
     def _cron_ask(self):
         """Ask the customers whose profile is old, remind those who have not answered; each its own commit."""
         commit = self.env["ir.cron"]._commit_progress
+        self._note_refused_mails()
         for company in self.env["res.company"].search([("billing_profile_months", ">", 0)]):
             partners = self._get_due(company)[:MAIL_BATCH]
             reminders = self._get_to_remind(company)[:MAIL_BATCH]
@@ -223,6 +224,30 @@ class BillingProfileConfirmation(models.Model):
                 record.with_company(company).sudo()._remind_or_escalate()  # protected fields
                 if not commit(1):
                     return
+
+    @api.model
+    def _note_refused_mails(self):
+        """Mails that the mail server has refused: a person asks."""
+        mails_sudo = self.env["mail.mail"].sudo().search(  # of all authors
+            [
+                ("model", "=", self._name),
+                ("state", "=", "exception"),
+                ("date", ">=", fields.Datetime.subtract(fields.Datetime.now(), days=7)),
+            ]
+        )
+        for mail in mails_sudo:
+            self.browse(mail.res_id).exists().sudo()._note_refused(mail.failure_reason)  # protected fields
+
+    def _message_receive_bounce(self, email, partner):
+        super()._message_receive_bounce(email, partner)
+        for record_sudo in self.sudo():  # the mail gateway
+            record_sudo._note_refused(self.env._("The mail to %s came back.", email))
+
+    def _note_refused(self, reason):
+        """The mail did not reach the customer: no more of them, but a task; as superuser."""
+        if self.state == "asked" and not self.error:
+            self.error = reason or self.env._("The mail could not be sent.")
+            self._escalate()
 
     @api.model
     def _get_due(self, company):

@@ -173,6 +173,18 @@ class TestProfile(ProfileCommon):
         work("2027-02-14")
         self.assertEqual(record.search_count([("partner_id", "=", self.customer.id)]), 2)
 
+    def test_mails_that_do_not_arrive_are_a_task(self):
+        record, other = self.ask(), self.ask(self.other_customer)
+        record._message_receive_bounce(self.customer.email, self.customer)
+        mail = self.env["mail.mail"].sudo().search([("model", "=", other._name), ("res_id", "=", other.id)])
+        mail.write({"state": "exception", "failure_reason": "no such user"})
+        for _again in range(2):
+            other._note_refused_mails()
+        for refused, reason in ((record, "came back"), (other, "no such user")):
+            self.assertIn(reason, refused.error)
+            self.assertEqual((len(refused.activity_ids), refused.reminder_count), (1, 3))
+        self.assertFalse(record._get_to_remind(self.company))
+
     def test_what_is_never_answered_is_asked_anew(self):
         self.new_contract("2020-01-01")
         old = self.ask()

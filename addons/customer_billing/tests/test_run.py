@@ -1,3 +1,4 @@
+from datetime import timedelta
 from unittest.mock import patch
 
 from psycopg2.errors import UniqueViolation
@@ -135,6 +136,30 @@ class TestRun(BillingCommon):
         self.assertEqual(move.activity_ids.user_id, run.prepared_by_id)
         self.env["account.move"]._note_delivery_failures()
         self.assertEqual(len(move.activity_ids), 1)
+
+    def test_a_mail_server_that_is_away_is_asked_again_for_a_day(self):
+        run = self.bill("2026-01-01", self.new_contract("2026-01-01"))
+        move, moves = run.move_ids, self.env["account.move"]
+        for failure_type, reason, tried in (
+            ("mail_smtp", "", True),
+            ("unknown", "SMTPRecipientsRefused: {'a@b': (450, b'4.2.0 Greylisted')}", True),
+            ("unknown", "SMTPRecipientsRefused: {'a@b': (550, b'no such user')}", False),
+        ):
+            with self.subTest(failure_type=failure_type, reason=reason):
+                move.action_billing_deliver()
+                notification = move.message_ids.notification_ids.sudo().sorted("id")[-1:]
+                mail = notification.mail_mail_id
+                mail.write({"state": "exception"})
+                notification.write(
+                    {"notification_status": "exception", "failure_type": failure_type, "failure_reason": reason}
+                )
+                moves._note_delivery_failures()
+                self.assertEqual((mail.state, move.billing_delivery_state),
+                                 ("outgoing", "sent") if tried else ("exception", "failed"))  # fmt: skip
+                notification.mail_message_id.date -= timedelta(days=2)
+                move.sudo().billing_delivery_date -= timedelta(days=3)
+                moves._note_delivery_failures()
+                self.assertEqual(move.billing_delivery_state, "failed", "a day is over")
 
     def test_invariant_5_catch_up_is_one_run(self):
         late, regular = self.new_contract("2025-01-31"), self.new_contract("2025-01-31")

@@ -350,16 +350,7 @@ class BillingDunningNotice(models.Model):
     @api.model
     def _note_delivery_failures(self):
         """Mails that the server refused or that came back: the notice has failed, and the collector calls."""
-        since = fields.Datetime.subtract(fields.Datetime.now(), days=7)
-        notifications_sudo = self.env["mail.notification"].sudo().search(  # of all authors
-            [
-                ("notification_type", "=", "email"),
-                ("notification_status", "in", ("bounce", "exception")),
-                ("mail_message_id.model", "=", "billing.case"),
-                ("mail_message_id.date", ">=", since),
-            ]
-        )
-        failed = notifications_sudo.grouped("mail_message_id")
+        failed = self.env["mail.notification"]._get_billing_failures("billing.case").grouped("mail_message_id")
         messages = self.env["mail.message"].sudo().browse([message.id for message in failed])
         for notice in self.search([("mail_message_id", "in", messages.ids), ("error", "=", False)]):
             notification = failed[notice.mail_message_id.sudo()][:1]

@@ -222,16 +222,7 @@ class BillingStatement(models.Model):
     def _note_delivery_failures(self):
         """Mails that the server refused or that came back: the statement says so, and the one
         responsible gets a task."""
-        since = fields.Datetime.subtract(fields.Datetime.now(), days=7)
-        notifications_sudo = self.env["mail.notification"].sudo().search(  # of all authors
-            [
-                ("notification_type", "=", "email"),
-                ("notification_status", "in", ("bounce", "exception")),
-                ("mail_message_id.model", "=", self._name),
-                ("mail_message_id.date", ">=", since),
-            ]
-        )
-        for notification in notifications_sudo:
+        for notification in self.env["mail.notification"]._get_billing_failures(self._name):
             message = notification.mail_message_id
             statement = self.browse(message.res_id).exists()
             if statement.state not in ISSUED or statement.delivery_state != "sent":
