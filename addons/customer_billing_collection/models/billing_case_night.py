@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 
 from psycopg2 import OperationalError
+from psycopg2.errors import UniqueViolation
 
 from odoo import api, models
 from odoo.exceptions import ConcurrencyError, UserError
@@ -20,6 +21,7 @@ _logger = logging.getLogger(__name__)
 
 FAILED = "dunning_failed"  # the check of exceptions about customers without a case
 WAITING = ("proposed", "queued", "failed")  # notices that may still go out
+LOST_RACES = (UniqueViolation,)  # somebody else has just opened the case or proposed the step
 
 
 class BillingCase(models.Model):
@@ -100,11 +102,11 @@ class BillingCase(models.Model):
         """``_attempt_chunk``, again when it collides with other work: a payment must not end the night."""
         for tries_left in reversed(range(MAX_TRIES)):
             try:
-                self._attempt_chunk(company, partner_ids)
+                self._attempt_chunk(company, partner_ids, raising=LOST_RACES if tries_left else ())
                 self.env.flush_all()
                 return
-            except (OperationalError, ConcurrencyError) as error:
-                retry = isinstance(error, (ConcurrencyError, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY))
+            except (OperationalError, ConcurrencyError, *LOST_RACES) as error:
+                retry = isinstance(error, (ConcurrencyError, *LOST_RACES, *PG_CONCURRENCY_EXCEPTIONS_TO_RETRY))
                 if not retry or not tries_left:
                     raise
                 _logger.info("Dunning: customers are looked at again: %s", error)
@@ -112,14 +114,18 @@ class BillingCase(models.Model):
                 time.sleep(random.uniform(0.0, 2 ** (MAX_TRIES - tries_left) / 10))
 
     @api.model
-    def _attempt_chunk(self, company, partner_ids):
-        """Refresh and propose for customers; when that fails, one at a time, so that one stops no other."""
+    def _attempt_chunk(self, company, partner_ids, raising=()):
+        """Refresh and propose for customers; when that fails, one at a time, so that one stops no other.
+
+        :param tuple raising: errors that are let through besides collisions
+        """
         try:
             with self.env.cr.savepoint():
                 items = self._refresh_customers(company, partner_ids)
                 self.browse([case.id for case in items])._propose(items)
                 self._get_failures(company, partner_ids)._close(self.env._("A later night went well."))
         except (OperationalError, ConcurrencyError):
+        except (OperationalError, ConcurrencyError, *raising):
             raise
         except Exception as error:
             self.env.invalidate_all(flush=False)

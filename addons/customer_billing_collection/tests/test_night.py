@@ -148,7 +148,7 @@ class TestNight(CollectionCommon):
         partners = self.new_customers(3, 1)
         seen = []
 
-        def note(_self, _company, ids):
+        def note(_self, _company, ids, raising=()):
             seen.extend(ids)
 
         chunks = patch.object(self.registry["billing.case"], "_attempt_chunk", note)
