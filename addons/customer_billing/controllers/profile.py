@@ -18,7 +18,8 @@ class ProfilePortal(CustomerPortal):
 
     def _is_own(self, confirmation_sudo):
         """Whether the visitor sees the request by his own rights, without its link."""
-        return request.env["billing.profile.confirmation"].browse(confirmation_sudo.id).has_access("read")
+        own = request.env["billing.profile.confirmation"].browse(confirmation_sudo.id or ())
+        return not own or own.has_access("read")  # nobody has asked: the profile of the reader's company
 
     def _may_answer(self, confirmation_sudo):
         """Whether the visitor may answer now: the link is for one answer and expires."""
@@ -60,7 +61,7 @@ class ProfilePortal(CustomerPortal):
 
     @http.route("/my/billing/profile", type="http", auth="user", website=True, methods=["GET", "POST"])
     def portal_my_profile(self, **post):
-        """The profile of the reader's company, to correct it at any time: what was asked or waits, else a new answer."""
+        """The profile of the reader's company, to correct it any time: what was asked or waits, else a new answer."""
         customer = request.env.user.partner_id.commercial_partner_id
         if not request.env.user._is_portal() or not request.env.user._sees_bills():
             return request.redirect("/my")
@@ -96,7 +97,7 @@ class ProfilePortal(CustomerPortal):
         return super().portal_address_submit(partner_id, **form_data)
 
     def _validate_address_values(self, address_values, partner_sudo, *args, **kwargs):
-        """Names, countries and numbers on the bills of a customer wait for approval: they are changed in the profile."""
+        """Names, countries and numbers on bills of a customer wait for approval: they are changed in the profile."""
         guarded = partner_sudo._get_guarded_values(address_values) if partner_sudo else {}
         invalid, missing, errors = super()._validate_address_values(address_values, partner_sudo, *args, **kwargs)
         if guarded:

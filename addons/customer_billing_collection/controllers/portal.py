@@ -78,7 +78,7 @@ class CollectionPortal(PortalAccount):
 
     def _prepare_item(self, row, currency):
         """An overdue item as the page shows it; with an address where the visitor may open the bill."""
-        labels = case._get_portal_labels()
+        labels = request.env["billing.case"]._get_portal_labels()
         return {
             "number": row["number"],
             "due": request.env._(

@@ -124,7 +124,6 @@ class BillingCase(models.Model):
                 items = self._refresh_customers(company, partner_ids)
                 self.browse([case.id for case in items])._propose(items)
                 self._get_failures(company, partner_ids)._close(self.env._("A later night went well."))
-        except (OperationalError, ConcurrencyError):
         except (OperationalError, ConcurrencyError, *raising):
             raise
         except Exception as error:

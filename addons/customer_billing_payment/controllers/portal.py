@@ -198,8 +198,6 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         Less than all is core's: instalments, discounts for early payment, links for an amount.
         """
         self._check_payable(moves_sudo, starts=True)
-        moves_sudo._lock_billing_payment()
-        self._check_payable(moves_sudo)
         amount, total = self._cast_amount(kwargs.get("amount")), sum(moves_sudo.mapped("amount_residual"))
         currency = moves_sudo.currency_id[:1]
         if amount is None or currency.compare_amounts(amount, 0) <= 0 or currency.compare_amounts(amount, total) > 0:
@@ -282,7 +280,6 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             raise ValidationError(request.env._("The access token is invalid."))
         payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
         self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
-        moves_sudo._lock_billing_payment()
         moves_sudo = moves_sudo.sorted(self._get_bill_order)
         amount = self._check_amount(moves_sudo, amount, starts=True)
         reference = (

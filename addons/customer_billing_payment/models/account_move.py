@@ -113,13 +113,6 @@ class AccountMove(models.Model):
         today = self.company_id._get_billing_today()
         return date if date and date >= today - relativedelta(days=LATE_CHARGE_DAYS) else False
 
-    def _lock_billing_payment(self):
-        """Let one request at a time begin to pay these bills: another one, which cannot see this one's transaction yet,
-        is refused by the database and starts again."""
-        if self.ids:
-            self.flush_recordset()
-            self.env.cr.execute(SQL("UPDATE account_move SET write_date = write_date WHERE id IN %s", tuple(self.ids)))
-
     def _has_to_be_paid(self):
         """While a charge has no outcome, or a payment is not booked yet, the customer is not asked to pay again."""
         return super()._has_to_be_paid() and not self._is_billing_charge_open() and not self._has_unbooked_payment()
