@@ -2,7 +2,6 @@ from dateutil.relativedelta import relativedelta
 
 from odoo import fields, models
 from odoo.exceptions import UserError
-from odoo.tools import SQL
 from odoo.tools.urls import urljoin
 
 from odoo.addons.customer_billing.models.account_move import AccountMove as BillingMove
