@@ -365,18 +365,20 @@ class TestYear(ReceivableCommon):
                 self.taken_over.add(case)
 
     def check_messages(self, notices):
-        """One message for each notice by mail, or for those of a customer and step in all currencies; none without."""
+        """One message for each customer, step and night by mail, in whatever currencies; none without a notice."""
         mailed = notices.filtered(lambda notice: notice.channel == "email")
         self.assertTrue(all(notice.mail_message_id for notice in mailed))
-        for same in mailed.grouped("mail_message_id").values():
-            self.assertEqual(len(same.currency_id), len(same))
-            self.assertEqual((len(same.partner_id), len(same.step_id)), (1, 1))
+        for together in mailed.grouped("mail_message_id").values():
+            self.assertEqual(len({(notice.partner_id, notice.step_id, notice.date_sent) for notice in together}), 1)
+            self.assertEqual(len(together.currency_id), len(together))
+        nights = mailed.grouped(lambda notice: (notice.partner_id, notice.step_id, notice.date_sent))
+        self.assertEqual(len(mailed.mail_message_id), len(nights), "one message for a customer and step")
         for notice in notices - mailed:
             self.assertFalse(notice.mail_message_id)
         messages = self.env["mail.message"].search_count(
             [("model", "=", "billing.case"), ("message_type", "=", "comment"), ("partner_ids", "!=", False)]
         )
-        self.assertEqual(messages, len(mailed.mail_message_id), "no message without a notice")
+        self.assertEqual(messages, len(nights), "no message without a notice")
 
     # The days
 
