@@ -253,6 +253,40 @@ class TestAccrue(InterestCommon):
         self.assertEqual((correction.amount, correction.state), (-28.0, "pending"))
         self.assertEqual(self.charge().move_type, "out_refund")
 
+    def test_a_bill_that_is_corrected_with_interest_on_it(self):
+        """By hand: amount, due date and terms; whether its interest is billed or not."""
+        halves = self.env["account.payment.term"].create(
+            {
+                "name": "Two halves",
+                "line_ids": [
+                    Command.create({"value": "percent", "value_amount": 50, "nb_days": days}) for days in (30, 44)
+                ],
+            }
+        )
+        for is_billed in (False, True):
+            for vals, total in (
+                ({"price": 500.0}, 19.0),
+                ({"invoice_date_due": "2026-02-14"}, 24.0),
+                ({"invoice_payment_term_id": halves.id}, 31.0),  # 500 from 1 February, 500 from 15 February
+            ):
+                with self.subTest(is_billed=is_billed, **vals):
+                    self.case.sudo().interest_through = False
+                    invoice = self.invoice(1000.0)
+                    self.accrue("2026-02-28")
+                    if is_billed:
+                        self.charge()
+                    invoice.button_draft()
+                    if "price" in vals:
+                        invoice.invoice_line_ids.price_unit = vals["price"]
+                    else:
+                        invoice.write(vals)
+                    invoice.action_post()
+                    self.accrue("2026-03-10")
+                    entries = self.interest.search([("move_line_id", "in", self.item(invoice).ids)])
+                    self.assertEqual(
+                        sum(entries.filtered(lambda entry: entry.state != "void").mapped("amount")), total
+                    )
+
     def test_items_with_billed_interest_are_not_deleted(self):
         invoice = self.invoice(1000.0)
         self.accrue("2026-02-28")
