@@ -31,12 +31,11 @@ class BillingCase(models.Model):
         rules_sudo = self.env["billing.collector.rule"].sudo().search([("company_id", "=", company.id)])
         default = company.sudo().billing_collector_id & able or self.env.ref(GROUP).sudo().user_ids & able
         found = {}
-        for partner, amount in amounts.items():
-            customer_sudo = partner.sudo().with_company(company)
-            fitting = (
-                rule.collector_ids & able for rule in rules_sudo if rule._is_for(customer_sudo, amount)
-            )
-            found[partner] = customer_sudo.billing_collector_id & able or next(filter(None, fitting), default)
+        for partner_sudo in self.env["res.partner"].union(*amounts).sudo().with_company(company):  # read at once
+            amount = amounts[partner_sudo]
+            fitting = (rule.collector_ids & able for rule in rules_sudo if rule._is_for(partner_sudo, amount))
+            own = partner_sudo.billing_collector_id & able
+            found[partner_sudo.with_env(self.env)] = own or next(filter(None, fitting), default)
         counts = self._count_cases(able[:0].union(*(users for users in found.values() if len(users) > 1)))
         result = {}
         for partner, users in found.items():

@@ -61,6 +61,23 @@ class TestCollector(CollectionCommon):
                 self.assertEqual(self.choose(), self.north)
                 rule.active = False
 
+    def test_invariant_10_queries_do_not_grow_with_customers(self):
+        tag = self.env["res.partner.category"].create({"name": "VIP"})
+        self.rule("Tag", self.south, category_ids=[Command.set(tag.ids)], country_ids=[Command.set(self.country.ids)])
+        self.rule("All", self.north | self.south, lang_ids=[Command.set(self.env.ref("base.lang_en").ids)])
+        partners = self.env["res.partner"].create([{"name": f"Customer {n}", "lang": "en_US"} for n in range(9)])
+        partners[::2].write({"category_id": [Command.set(tag.ids)], "country_id": self.country.id})
+        counts = []
+        for ids in (partners.ids[:1], partners.ids[1:4], partners.ids[4:]):
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            amounts = {self.env["res.partner"].browse(number): 100.0 for number in ids}
+            found = self.env["billing.case"]._get_collectors(self.company, amounts)
+            counts.append(self.env.cr.sql_log_count - before)
+            self.assertEqual(set(found), set(amounts))
+        self.assertEqual(counts[1], counts[2])
+
     def test_the_one_with_the_fewest_cases(self):
         self.rule("All", self.north | self.south)
         partners = self.env["res.partner"].create([{"name": f"Customer {n}"} for n in range(3)])
