@@ -72,14 +72,12 @@ class BillingCase(models.Model):
             ),
         )
 
-    def _tell_dispute(self, dispute, state):
-        """Tell of a dispute that concerns what was handed over.
-
-        :param str state: of the dispute, as people read it
-        """
+    def _tell_dispute(self, dispute):
+        """Tell of a dispute that concerns what was handed over, and of what became of it."""
         if not self.date_legal or dispute.move_id.date and dispute.move_id.date > self.date_legal:
             return
         case = self._localize_for_collector()
+        state = dict(dispute._fields["state"]._description_selection(case.env))[dispute.state]
         case._tell_agency(
             case.env._(
                 "Dispute about %(amount)s after the hand-over (%(state)s): tell %(name)s",

@@ -27,7 +27,7 @@ class BillingDispute(models.Model):
             key = (dispute.partner_id, dispute.company_id.root_id, dispute.currency_id)
             for case in cases.filtered(lambda c, key=key: (c.partner_id, c.company_id, c.currency_id) == key):
                 case._message_log(body=text)
-                case._tell_dispute(dispute, labels[dispute.state])
+                case._tell_dispute(dispute)
         case_model._note_changes(self.sudo().partner_id.ids)
 
     @api.model

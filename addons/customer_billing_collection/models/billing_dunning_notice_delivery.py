@@ -307,21 +307,22 @@ class BillingDunningNotice(models.Model):
 
     def _send_letter(self):
         """The PDF, kept as it was printed."""
-        pdf = self._render_letter()
-        # sudo: the proof of what was sent
-        attachment = self.env["ir.attachment"].sudo().create(
-            {
-                "name": f"{self.name.replace('/', '-')}.pdf",
-                "res_model": self._name,
-                "res_id": self.id,
-                "datas": base64.b64encode(pdf),
-                "mimetype": "application/pdf",
-            }
-        )
-        copy = attachment.copy({"res_model": "billing.case", "res_id": self.case_id.id})
-        self.case_id.message_post(
-            body=self.env._("Letter printed: %s", self.step_id.name), attachment_ids=copy.ids
-        )
+        pdf = base64.b64encode(self._render_letter())
+        for notice in self._get_joint():
+            # sudo: the proof of what was sent
+            attachment = self.env["ir.attachment"].sudo().create(
+                {
+                    "name": f"{self.name.replace('/', '-')}.pdf",
+                    "res_model": self._name,
+                    "res_id": notice.id,
+                    "datas": pdf,
+                    "mimetype": "application/pdf",
+                }
+            )
+            copy = attachment.copy({"res_model": "billing.case", "res_id": notice.case_id.id})
+            notice.case_id.message_post(
+                body=self.env._("Letter printed: %s", self.step_id.name), attachment_ids=copy.ids
+            )
         return {"date_printed": fields.Datetime.now()}
 
     def _send_hold(self):

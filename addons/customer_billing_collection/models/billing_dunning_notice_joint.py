@@ -10,7 +10,7 @@ class BillingDunningNotice(models.Model):
     @api.model
     def _get_joint_channels(self):
         """The channels whose messages hold several notices. Modules add theirs."""
-        return {"email"}
+        return {"email", "letter"}
 
     def _group_joint(self):
         """Divide notices into those that go out as one message: of one customer, company, step and channel, each of

@@ -513,6 +513,25 @@ class TestSending(CollectionCommon):
         self.assertNotIn(bill.name, message.body)
         self.assertNotIn("In EUR", message.body)
 
+    @freeze_time("2026-04-14")
+    def test_two_currencies_are_one_letter(self):
+        euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
+        bills = self.invoice("2026-03-10", 60.0, currency=euro) | self.invoice("2026-03-10", 70.0)
+        self.night()
+        cases = self.case(currency_id=self.company.currency_id.id) | self.case(currency_id=euro.id)
+        letters = cases.notice_ids.filtered(lambda notice: notice.channel == "letter")
+        self.assertEqual(letters.mapped("state"), ["queued", "queued"])
+        letters.with_user(self.collector).action_print()
+        self.assertEqual(letters.mapped("state"), ["sent", "sent"])
+        for notice in letters:
+            [file] = self.env["ir.attachment"].search([("res_model", "=", notice._name), ("res_id", "=", notice.id)])
+            for bill in bills:
+                self.assertIn(bill.name, file.raw.decode())
+            self.assertTrue(notice.case_id.message_attachment_count)
+        report = "customer_billing_collection.report_dunning_letter"
+        streams = self.env["ir.actions.report"]._render_qweb_pdf_prepare_streams(report, {}, letters.ids)
+        self.assertEqual(len(streams), 1, "it is printed once")
+
     @freeze_time("2026-03-14")
     def test_two_currencies_without_an_address_are_two_calls(self):
         euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
