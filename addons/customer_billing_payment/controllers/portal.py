@@ -64,13 +64,15 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         groups = []
         for (company, currency), bills in moves.grouped(lambda move: (move.company_id, move.currency_id)).items():
             payable = bills.filtered(lambda move: move._is_billing_payable())
+            dues = self._get_dues(payable)
             groups.append(
                 {
                     "company": company,
                     "currency": currency,
                     "payable": payable,
                     "waiting": bills - payable,
-                    "total": sum(payable.mapped("amount_residual")),
+                    "dues": dues,
+                    "total": sum(amount for amount, _discount in dues.values()),
                 }
             )
         return request.render(
@@ -99,6 +101,11 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if len(moves.company_id) > 1 or len(moves.currency_id) > 1:
             return request.redirect("/my/billing/pay?error=mixed")
         return request.redirect(f"/my/billing/pay/{documents}")
+
+    def _get_dues(self, moves):
+        """What pays these bills today: {id: (amount, discount for early payment in words)}."""
+        # sudo: what the ledger says about bills that the visitor may see
+        return {move.id: move.sudo()._get_billing_due_now() for move in moves}
 
     # Payment of chosen bills
 
@@ -138,14 +145,15 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         return moves_sudo[0].partner_id if request.env.user._is_public() else request.env.user.partner_id
 
     def _check_amount(self, moves_sudo, amount, starts=False):
-        """Return the amount to pay: all that is open, or less where the company allows it.
+        """Return the amount to pay: all that is open, less discounts for early payment, or a part where the company
+        allows it.
 
         :param float amount: what the customer wants to pay; None for all
         :param bool starts: as of ``_check_payable``
         :raises ValidationError: when the bills cannot be paid now, or not this amount
         """
         self._check_payable(moves_sudo, starts)
-        currency, total = moves_sudo.currency_id, sum(moves_sudo.mapped("amount_residual"))
+        currency, total = moves_sudo.currency_id, sum(move._get_billing_due_now()[0] for move in moves_sudo)
         if amount is None or not currency.compare_amounts(amount, total):
             return currency.round(total)
         partial = moves_sudo.company_id.billing_partial_payment
@@ -195,7 +203,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
     def _check_core_terms(self, moves_sudo, kwargs):
         """Raise when bills cannot be paid now, not this amount, or not in this way.
 
-        Less than all is core's: instalments, discounts for early payment, links for an amount.
+        Where the company allows no partial payments, less than all is what core itself offers: instalments, the
+        discount for early payment, and a link for an amount that staff made.
         """
         self._check_payable(moves_sudo, starts=True)
         amount, total = self._cast_amount(kwargs.get("amount")), sum(moves_sudo.mapped("amount_residual"))
@@ -204,10 +213,45 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             raise ValidationError(
                 request.env._("Choose an amount above zero and up to %s.", currency.format(total))
             )
+        if not moves_sudo.company_id[:1].billing_partial_payment and all(
+            currency.compare_amounts(amount, offered) for offered in self._get_offered_amounts(moves_sudo, amount)
+        ):
+            raise ValidationError(
+                request.env._("The open amount is %s and can be paid as a whole only.", currency.format(total))
+            )
         landing = str(kwargs.get("landing_route") or "/")
         if not landing.startswith("/") or landing.startswith(("//", "/\\")):
             raise ValidationError(request.env._("The address to come back to is not one of this site."))
         self._check_method(kwargs)
+
+    def _get_offered_amounts(self, moves_sudo, amount):
+        """The amounts that core's pages offer for these bills; ``amount`` too where staff made a link for it."""
+        offered = [sum(moves_sudo.mapped("amount_residual"))]
+        if len(moves_sudo) == 1:
+            values = moves_sudo._get_invoice_next_payment_values()
+            offered += [values["next_amount_to_pay"], values["amount_due"]]
+            token = request.httprequest.args.get("link")
+            if token and consteq(self._sign_link(moves_sudo, amount), token):
+                offered.append(amount)
+        return offered
+
+    def _sign_link(self, move, amount):
+        """The signature that lets core's route take the amount of a payment link."""
+        return self._sign("billing_link", move.partner_id, move.id, amount, move.currency_id)
+
+    def _invoice_get_page_view_values(self, invoice, access_token, payment=False, amount=None, **kwargs):
+        """As core, which has checked the link that ``amount`` comes from: the transaction route is told so."""
+        values = super()._invoice_get_page_view_values(invoice, access_token, payment=payment, amount=amount, **kwargs)
+        if amount and (figure := self._cast_amount(amount)) and "transaction_route" in values:
+            values["transaction_route"] += f"?link={self._sign_link(invoice, figure)}"
+        return values
+
+    def _overdue_invoices_get_page_view_values(self, overdue_invoices, **kwargs):
+        """As core, but what is paid of these bills already is not asked for again."""
+        values = super()._overdue_invoices_get_page_view_values(overdue_invoices, **kwargs)
+        if "payment" in values:
+            values["amount"] = values["payment"]["amount"] = sum(overdue_invoices.mapped("amount_residual"))
+        return values
 
     def _check_method(self, kwargs):
         """Raise when a saved method is used without a login: a link to a bill is not its owner."""
@@ -230,11 +274,13 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
     def portal_billing_pay_bills(self, documents, access_token=None, amount=None, **kw):
         moves_sudo = self._get_chosen_bills(documents, access_token)
         payer, company, currency = self._get_payer(moves_sudo), moves_sudo.company_id, moves_sudo.currency_id
-        total = sum(moves_sudo.mapped("amount_residual"))
+        dues = self._get_dues(moves_sudo)
+        total = sum(amount for amount, _discount in dues.values())
         values = {
             **self._prepare_portal_layout_values(),
             "page_name": "billing_pay_bills",
             "bills": moves_sudo,
+            "dues": dues,
             "total": total,
             "documents": documents,
             "link_token": access_token,

@@ -53,6 +53,17 @@ class AccountMove(models.Model):
         help="What a customer has paid in advance, or what bills have taken of it.",
     )
 
+    def _get_billing_due_now(self):
+        """What pays this bill today, as core's page of the bill has it.
+
+        :return: (amount in the currency of the bill, the discount for early payment in words or False)
+        """
+        self.ensure_one()
+        values = self._get_invoice_next_payment_values()
+        if values.get("installment_state") == "epd":
+            return values["amount_due"], values["epd_discount_msg"]
+        return self.amount_residual, False
+
     def _set_billing_charge(self, state, date=False):
         """Note how far the automatic payment of these bills has come."""
         # sudo: protected fields. Nothing of the journal entry changes: core need not compare its lines.

@@ -52,6 +52,32 @@ class PaymentTransaction(models.Model):
             return HARD
         return decline_kind(self.state_message)
 
+    def _create_payment(self, **extra_create_values):
+        """Discounts for early payment also where several bills are paid at once; core knows them for a single one."""
+        lines = self._prepare_billing_discount_lines() if len(self.invoice_ids) > 1 else []
+        if lines:
+            extra_create_values["write_off_line_vals"] = [*extra_create_values.get("write_off_line_vals", []), *lines]
+        return super()._create_payment(**extra_create_values)
+
+    def _prepare_billing_discount_lines(self):
+        """The entries of the discounts of these bills; none when the amount is not what pays all of them today."""
+        moves = self.invoice_ids.filtered(lambda move: move.state == "posted" and move.amount_residual)
+        values_by_move = {move: move._get_invoice_next_payment_values() for move in moves}
+        total = sum(move._get_billing_due_now()[0] for move in moves)
+        if self.currency_id.compare_amounts(self.amount, total):
+            return []
+        lines = []
+        for move, values in values_by_move.items():
+            if values.get("installment_state") != "epd":
+                continue
+            line = values["epd_line"]
+            entries = move._get_invoice_counterpart_amls_for_early_payment_discount(
+                [{"aml": line, "amount_currency": -line.amount_residual_currency, "balance": -line.balance}],
+                values["epd_discount_amount"],
+            )
+            lines += [{**vals, "partner_id": move.partner_id.id} for group in entries.values() for vals in group]
+        return lines
+
     def _post_process(self):
         """What a payment leaves over settles what is open, where the rule says so; receipts follow by mail."""
         unpaid = self.filtered(lambda tx: not tx.payment_id)

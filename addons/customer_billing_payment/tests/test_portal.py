@@ -439,6 +439,117 @@ class TestPay(PortalCommon):
         self.assertFalse(self.requests)
         self.assertIn("9876", self.get(f"/my/billing/pay/{self.documents}").text)
 
+    def direct_values(self, move, **values):
+        """What core's page of a bill sends."""
+        return {
+            "provider_id": self.provider.id, "payment_method_id": self.payment_method_id, "token_id": None,
+            "flow": "direct", "tokenization_requested": False, "landing_route": "/my/invoices",
+            "access_token": move._portal_ensure_token(), **values,
+        }  # fmt: skip
+
+    def test_cores_route_takes_a_part_where_the_company_allows_it(self):
+        route, values = f"/invoice/transaction/{self.newer.id}", self.direct_values(self.newer)
+        euro = self.setup_other_currency("EUR")
+        for login in ("pay_one", None):
+            self.authenticate(login, login)
+            for changed in ({"amount": 1}, {"amount": 79.99}, {"amount": 80, "currency_id": euro.id},
+                            {"amount": 80, "partner_id": self.other_customer.id}):  # fmt: skip
+                with self.subTest(login=login, changed=changed):
+                    self.assert_refused(route, {**values, **changed})
+                    self.assert_refused(f"{route}?link=x", {**values, **changed})
+        part = {**self.direct_values(self.older), "amount": 40, "payment_reference": "X"}
+        del part["access_token"]
+        self.authenticate("pay_one", "pay_one")
+        self.assert_refused("/invoice/transaction/overdue", part)
+        self.company.billing_partial_payment = True
+        self.assertEqual(self.send("/invoice/transaction/overdue", part).amount, 40)
+        tx = self.send(route, {**values, "amount": 1})
+        self.assertEqual((tx.amount, tx.currency_id), (1, self.currency))
+
+    def test_the_link_of_staff_for_an_amount(self):
+        wizard = self.env["payment.link.wizard"].create(
+            {"res_model": "account.move", "res_id": self.newer.id, "amount": 30.0, "amount_max": 80.0,
+             "partner_id": self.customer.id, "currency_id": self.currency.id}
+        )  # fmt: skip
+        link = urlparse(wizard.link)
+        page = self.get(f"{link.path.replace('//', '/')}?{link.query}", user=None)
+        context = self._get_payment_context(page)
+        route, values = context["transaction_route"], self.direct_values(self.newer)
+        self.assertIn("?link=", route)
+        self.assert_refused(route, {**values, "amount": 29})
+        self.assert_refused(route.replace(f"/{self.newer.id}?", f"/{self.older.id}?"),
+                            {**self.direct_values(self.older), "amount": 30})  # fmt: skip
+        self.assert_refused(route.partition("?")[0], {**values, "amount": 30})
+        self.assertEqual(self.send(route, {**values, "amount": 30}).amount, 30)
+
+    def test_core_offers_instalments(self):
+        term = self.env["account.payment.term"].create(
+            {"name": "Half and half", "line_ids": [
+                Command.create({"value": "percent", "value_amount": 50, "nb_days": 5}),
+                Command.create({"value": "percent", "value_amount": 50, "nb_days": 100})]}
+        )  # fmt: skip
+        move = self.open_bill(90, invoice_payment_term_id=term.id, invoice_date_due=False)
+        self.authenticate("pay_one", "pay_one")
+        route, values = f"/invoice/transaction/{move.id}", self.direct_values(move)
+        self.assert_refused(route, {**values, "amount": 44})
+        self.assertEqual(self.send(route, {**values, "amount": 45}).amount, 45)
+
+    # Discounts for early payment
+
+    def early(self, amount, taxes=(), **values):
+        """A bill of today with 2 % off within 10 days."""
+        term = self.env["account.payment.term"].create(
+            {"name": "2/10", "early_discount": True, "discount_percentage": 2, "discount_days": 10,
+             "line_ids": [Command.create({"value": "percent", "value_amount": 100, "nb_days": 30})]}
+        )  # fmt: skip
+        lines = [Command.create({"name": "Service", "price_unit": amount, "tax_ids": [Command.set(list(taxes))]})]
+        return self.open_bill(
+            invoice_payment_term_id=term.id, invoice_date=self.today, invoice_date_due=False,
+            invoice_line_ids=lines, **values,
+        )  # fmt: skip
+
+    def test_early_payment_of_several_bills_is_discounted_as_of_one(self):
+        tax = self.company_data["default_tax_sale"]
+        alone, first, second = (self.early(amount, tax.ids) for amount in (1000, 200, 300))
+        values, route = self.context_of(self.get(f"/my/billing/pay/{alone.id}"))
+        self.assertAlmostEqual(values["amount"], alone.amount_total - alone._get_invoice_next_payment_values()[
+            "epd_discount_amount_currency"])  # fmt: skip
+        page = html.fromstring(self.get("/my/billing/pay").content)
+        [box] = page.xpath(f"//input[@name='bill'][@value='{alone.id}']")
+        self.assertAlmostEqual(float(box.get("data-amount")), values["amount"])
+        self.assertIn("Discount of", page.text_content())
+        self.finish(self.send(route, values))
+        self.assertEqual((alone.amount_residual, alone.payment_state in ("paid", "in_payment")), (0, True))
+
+        bills = first | second | self.newer
+        page = self.get(f"/my/billing/pay/{join_ids(bills.ids)}")
+        self.assertIn("Discount of", page.text)
+        values, route = self.context_of(page)
+        dues = sum(move._get_billing_due_now()[0] for move in bills)
+        self.assertAlmostEqual(values["amount"], dues)
+        self.assertLess(dues, sum(bills.mapped("amount_residual")))
+        tx = self.send(route, values)
+        self.finish(tx)
+        self.assertEqual(bills.mapped("amount_residual"), [0, 0, 0])
+        self.assertEqual(tx.payment_id.amount, tx.amount)
+        entry = tx.payment_id.move_id
+        self.assertTrue(entry.line_ids.filtered(lambda line: line.account_id.account_type.startswith("expense")))
+        self.assertAlmostEqual(
+            sum(entry.line_ids.filtered(lambda line: line.account_id.account_type == "asset_receivable").mapped(
+                "credit")), sum(bills.mapped("amount_total")))  # fmt: skip
+
+    def test_no_discount_after_its_day_or_for_a_part(self):
+        bills = self.early(200) | self.early(300)
+        self.company.billing_partial_payment = True
+        values, route = self.context_of(self.get(f"/my/billing/pay/{join_ids(bills.ids)}?amount=100"))
+        self.finish(self.send(route, values))
+        self.assertEqual(sum(bills.mapped("amount_residual")), 400)
+        late = self.early(50)
+        late.line_ids.filtered(lambda line: line.display_type == "payment_term").discount_date = (
+            self.today - timedelta(days=1)
+        )
+        self.assertEqual(late._get_billing_due_now(), (50, False))
+
     def test_cores_routes_take_no_other_amounts(self):
         self.authenticate("pay_one", "pay_one")
         values = {
