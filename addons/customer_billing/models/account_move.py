@@ -5,6 +5,7 @@ from psycopg2 import OperationalError
 
 from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError, UserError
+from odoo.fields import Domain
 from odoo.tools.urls import urljoin
 
 from ..tools.qr import qr_data_uri
@@ -614,9 +615,11 @@ class AccountMove(models.Model):
     def _note_delivery_failures(self):
         """Mails that the server refused or that came back: the bill says so, and the one who
         looks after the contract gets a task."""
-        for notification in self.env["mail.notification"]._get_billing_failures(self._name):
+        failures = self.env["mail.notification"]._get_billing_failures(self._name)
+        moves = self.browse(set(failures.mail_message_id.mapped("res_id"))).exists()
+        for notification in failures:
             message = notification.mail_message_id
-            move = self.browse(message.res_id).exists()
+            move = moves.filtered(lambda move, message=message: move.id == message.res_id)
             if (
                 move.billing_delivery_state != "sent"
                 or not move.billing_delivery_date
@@ -634,8 +637,10 @@ class AccountMove(models.Model):
                     ),
                 }
             )
-            owner = move.billing_contract_ids.officer_id[:1] or move.billing_run_id.prepared_by_id
-            owner = owner or move.invoice_user_id or self.env.user
+            owners = (
+                *move.billing_contract_ids.officer_id, move.billing_run_id.prepared_by_id, move.invoice_user_id,
+            )  # fmt: skip
+            owner = next((user for user in owners if user.active), self.env.user)
             move.activity_schedule(
                 "mail.mail_activity_data_todo",
                 summary=owner.with_context(lang=owner.lang).env._("The bill did not reach the customer"),
@@ -647,11 +652,7 @@ class AccountMove(models.Model):
         """Deliver queued bills, oldest first, each its own commit."""
         self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
-        domain = [
-            ("billing_delivery_state", "=", "queued"),
-            ("state", "=", "posted"),
-            ("company_id", "not in", self._get_full_mail_companies().ids),
-        ]
+        domain = self._get_deliverable_domain()
         commit(remaining=self.search_count(domain))
         moves = self.search(domain, order="billing_delivery_tries, id", limit=DELIVERY_BATCH)
         for move in moves:
@@ -664,6 +665,21 @@ class AccountMove(models.Model):
                 return
         moves.billing_run_id._refresh_sent_state()
         commit()
+
+    @api.model
+    def _get_deliverable_domain(self):
+        """The queued bills that can go out now: no mails of companies that have mailed as many as they may."""
+        queued = Domain("billing_delivery_state", "=", "queued") & Domain("state", "=", "posted")
+        companies = self._get_full_mail_companies()
+        domain = Domain("company_id", "not in", companies.ids)
+        for company in companies:  # the channel depends on the company
+            others = self.with_company(company)._search(
+                queued
+                & Domain("company_id", "=", company.id)
+                & Domain("commercial_partner_id.billing_channel", "not in", ("email", False))
+            )
+            domain |= Domain("id", "in", others)
+        return queued & domain
 
     @api.model
     def _get_full_mail_companies(self):

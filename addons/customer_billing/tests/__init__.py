@@ -1,6 +1,7 @@
 from . import (
     test_amendment,
     test_bill_layout,
+    test_bounce,
     test_bypass,
     test_contact_role,
     test_contract,

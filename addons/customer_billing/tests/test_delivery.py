@@ -135,6 +135,18 @@ class TestDelivery(BillingCommon):
             self.assertEqual(len(set(self.mailed)), 5)
             self.assertEqual(run.state, "sent")
 
+    def test_the_limit_is_for_mails(self):
+        self.company.billing_mails_per_hour = 1
+        with freeze_time("2026-01-01 10:00:00"):
+            run = self.posted(2)
+            run.action_send()
+            self.other_customer.with_company(self.company).billing_channel = "post"
+            printed = self.posted(partner=self.other_customer)
+            printed.move_ids._queue_delivery()
+            self.work()
+            self.assertEqual(printed.move_ids.billing_delivery_state, "print")
+            self.assertEqual(run.move_ids.mapped("billing_delivery_state").count("queued"), 1)
+
     def test_limit_of_one_company_does_not_stop_another(self):
         self.company.billing_mails_per_hour = 1
         run = self.posted(2)
