@@ -225,5 +225,6 @@ class AccountMove(models.Model):
         posted = super()._post(soft=soft)
         bills = posted.filtered(lambda move: move.move_type in ("out_invoice", "out_refund"))
         for company, moves in bills.grouped("company_id").items():
-            moves.commercial_partner_id._filter_billing_auto_credit(company)._apply_billing_credit(company)
+            customers = moves.commercial_partner_id._filter_billing_auto_credit(company)
+            customers._attempt_billing("_apply_billing_credit", company)
         return posted

@@ -1,5 +1,12 @@
+import logging
+
+from psycopg2 import OperationalError
+
 from odoo import api, fields, models
+from odoo.exceptions import ConcurrencyError
 from odoo.fields import Domain
+
+_logger = logging.getLogger(__name__)
 
 CHUNK = 50
 FAILED = ("declined", "unknown")  # charges that brought no money
@@ -179,9 +186,27 @@ class ResPartner(models.Model):
 
     def _after_billing_payment(self, company):
         """A payment of these customers has come in: what is not allocated is applied, where the rule says so."""
-        self._filter_billing_auto_credit(company)._apply_billing_credit(company)
-        self._bill_billing_prepayments(company)
+        self._filter_billing_auto_credit(company)._attempt_billing("_apply_billing_credit", company)
+        self._attempt_billing("_bill_billing_prepayments", company)
         self._clear_billing_prepaid_alert(company)
+
+    def _attempt_billing(self, method, company):
+        """Call a method of these customers with a company. When it fails, customer by customer, so that one stops
+        neither the others nor the payment or bill that it is for; the job tries again every day."""
+        if not self:
+            return
+        try:
+            with self.env.cr.savepoint():
+                getattr(self, method)(company)
+        except (OperationalError, ConcurrencyError):
+            raise
+        except Exception:
+            self.env.invalidate_all(flush=False)
+            if len(self) == 1:
+                _logger.exception("Credit of customer %s could not be worked on (%s)", self.id, method)
+            else:
+                for partner in self:
+                    partner._attempt_billing(method, company)
 
     # Prepaid balances
 
@@ -261,7 +286,7 @@ class ResPartner(models.Model):
             ):
                 for start in range(0, len(partners), CHUNK):
                     chunk = partners[start : start + CHUNK]
-                    getattr(chunk, method)(company)
+                    chunk._attempt_billing(method, company)
                     if not commit(len(chunk)):
                         return
 

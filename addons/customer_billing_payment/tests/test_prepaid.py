@@ -1,6 +1,9 @@
+from unittest.mock import patch
+
 from odoo import Command
 from odoo.exceptions import ValidationError
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 
 from .common import PaymentBillingCommon
 
@@ -112,6 +115,28 @@ class TestPrepaid(PaymentBillingCommon):
         self.run_job()
         self.assertEqual(self.top_up_bills().amount_residual, 0)
         self.assertTrue(payment.is_reconciled)
+
+    def test_a_bill_that_cannot_be_made_stops_neither_the_payment_nor_others(self):
+        model = self.registry["res.partner"]
+        original = model._prepare_billing_topup
+
+        def prepare(partner, *args):
+            if partner.commercial_partner_id == self.customer:
+                raise ValueError("broken")
+            return original(partner, *args)
+
+        self.other_customer.billing_prepaid = True
+        self.pay_in(30, self.other_customer)
+        with (
+            patch.object(model, "_prepare_billing_topup", prepare),
+            mute_logger("odoo.addons.customer_billing_payment.models.res_partner"),
+        ):
+            tx = self.top_up(100.0)
+            self.assertTrue(tx.payment_id.move_id)
+            self.run_job()
+        self.assertEqual((self.top_up_bills().amount_total, self.balance()), (30, 100))
+        self.run_job()
+        self.assertEqual(self.top_up_bills().mapped("amount_total"), [30, 100])
 
     # Draw-down
 
