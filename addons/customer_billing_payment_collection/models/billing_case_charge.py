@@ -44,17 +44,18 @@ class BillingCase(models.Model):
         for bill in bills.sudo():
             attempt = attempts_sudo.filtered(lambda attempt, bill=bill: attempt.move_id == bill).sorted("number")[-1:]
             lines.append(f"{bill.name}: {attempt.message}" if attempt.message else bill.name)
-        text = Markup("%s<br/>%s") % (
-            self.env._("Automatic payment declined, not tried again:"),
-            Markup("<br/>").join(escape(line) for line in lines),
+        declined = Markup("<br/>").join(escape(line) for line in lines)
+        company = self.with_context(lang=self.company_id.partner_id.lang)
+        self._message_log(
+            body=Markup("%s<br/>%s") % (company.env._("Automatic payment declined, not tried again:"), declined)
         )
-        self._message_log(body=text)
         today = self.company_id._get_billing_today()
+        user = self.collector_id or self.env.user
         self.activity_schedule(
             "mail.mail_activity_data_call",
-            summary=self.env._("Automatic payment declined"),
-            note=text,
-            user_id=(self.collector_id or self.env.user).id,
+            summary=user.with_context(lang=user.lang).env._("Automatic payment declined"),
+            note=declined,
+            user_id=user.id,
             date_deadline=today,
         )
         self._note_action(today)
