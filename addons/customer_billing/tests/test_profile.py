@@ -79,17 +79,20 @@ class TestProfile(ProfileCommon):
         self.assertEqual(self.customer.vat, "US3")
 
     def test_bad_values_change_nothing(self):
-        for values in ({"email": ""}, {"street": "x" * 300}, {"country_id": "abc"}, {"country_id": "99999999999"}):
+        for values in (
+            {"email": ""}, {"email": "nonsense"}, {"email": "ann@firm"}, {"phone": "call me"}, {"street": "x" * 300},
+            {"country_id": "abc"}, {"country_id": "99999999999"},
+        ):  # fmt: skip
             record = self.ask() or self.env["billing.profile.confirmation"].search([("state", "=", "asked")])
             with self.assertRaises(UserError, msg=values), self.env.cr.savepoint():
-                self.answer(record, phone="222", **values)
+                self.answer(record, **{"phone": "+1 206 555 0222", **values})
             record.invalidate_recordset()
             self.assertEqual(record.state, "asked")
             self.assertFalse(record.change_ids)
             self.assertEqual(self.customer.phone, "111")
 
     def test_unknown_fields_are_not_looked_at(self):
-        changes = self.answer(self.ask(), credit_limit="1000000", user_id="1", phone="222", active="")
+        changes = self.answer(self.ask(), credit_limit="1000000", user_id="1", phone="+1 206 555 0222", active="")
         self.assertEqual(changes.mapped("field_name"), ["phone"])
         self.assertTrue(self.customer.active)
 
@@ -246,10 +249,10 @@ class TestProfilePortal(ProfileCommon, HttpCase):
         page = self.post("confirm", access_token=token, who="Ann", email="")
         self.assertIn("cannot be empty", page.text)
         self.assertEqual(self.record.state, "asked")
-        self.post("confirm", access_token=token, who="Ann", phone="333")
-        self.assertEqual(self.customer.phone, "333")
+        self.post("confirm", access_token=token, who="Ann", phone="+1 206 555 0333")
+        self.assertEqual(self.customer.phone, "+1 206 555 0333")
         self.post("confirm", access_token=token, who="Eve", phone="444")  # the first answer counts
-        self.assertEqual((self.customer.phone, self.record.answered_by), ("333", "Ann"))
+        self.assertEqual((self.customer.phone, self.record.answered_by), ("+1 206 555 0333", "Ann"))
         self.assertNotIn("Old Street", self.get(self.record.get_portal_url()).text)
 
     def test_a_link_is_for_one_answer(self):

@@ -108,7 +108,7 @@ class CollectionPortal(PortalAccount):
             group |= {
                 "digits": currency.decimal_places,
                 "step": currency.rounding,
-                "may_promise": answers and not problem,
+                "may_promise": answers and not problem and group["demanded"] > 0,
                 "problem": problem,
                 "held": group_case._get_held_names() if group_case.date_hold else [],
                 "first_date": group_case.company_id._get_billing_today(),

@@ -112,6 +112,29 @@ class TestOverduePage(PortalCommon):
         self.env["billing.dispute"].create({"name": "Wrong", "move_id": self.old.id})
         self.assertIn("You objected", self.get(OVERDUE).text)
 
+    def test_what_no_case_demands_is_shown_too(self):
+        self.env["billing.dispute"].create({"name": "Wrong", "move_id": self.theirs.id})
+        self.other_case._close("merged")
+        text = self.get(OVERDUE, "portal_two").text
+        for expected in (self.theirs.name, "555.00", "You objected"):
+            self.assertIn(expected, text)
+        self.assertNotIn("I will pay by then", text)
+
+    def test_the_first_page_tells_of_a_hold_and_of_an_offer(self):
+        self.case.sudo().date_hold = self.day(-1)
+        agreement = self.new_agreement(confirm=False)
+        agreement.action_offer()
+        actions = self.customer.with_user(self.user).sudo(False)._get_billing_portal_actions()
+        texts = {action["text"]: action["url"] for action in actions}
+        self.assertEqual(texts["Your service is on hold: see what is overdue"], OVERDUE)
+        self.assertEqual(texts[f"You can pay in parts: please confirm {agreement.name}"], agreement.access_url)
+
+    def test_nothing_is_promised_that_is_paid_in_parts(self):
+        self.new_agreement()
+        text = self.get(OVERDUE).text
+        self.assertIn("Paid in parts", text)
+        self.assertNotIn("I will pay by then", text)
+
     def test_credits_are_deducted(self):
         self.invoice(-30, due=0)
         text = self.get(OVERDUE).text
@@ -234,7 +257,7 @@ class TestInstalmentPage(PortalCommon):
             for query in ("", "?access_token=wrong", "?access_token=", f"?access_token={other.access_token}"):
                 self.assert_closed(f"{self.url}{suffix}{query}", "portal_two")
                 self.assert_closed(f"{self.url}{suffix}{query}", None)
-        self.assert_closed("/my/instalments/99999999", "portal_one")
+        self.assertTrue(self.get("/my/instalments/99999999", "portal_one").url.endswith("/my"))
         self.assertIn("error", self.accept("portal_two"))
         self.assertIn("error", self.accept(None, "wrong"))
         self.assertEqual(self.agreement.state, "offered")

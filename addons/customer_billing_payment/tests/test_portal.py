@@ -668,7 +668,8 @@ class TestPayments(PortalCommon):
 
     def test_top_up(self):
         self.get("/my/billing/topup", status=404)
-        self.customer.billing_prepaid = True
+        self.customer.write({"billing_prepaid": True, "billing_prepaid_threshold": 10.0})
+        self.assertIn("Your prepaid balance is low", self.get("/my").text)
         (self.newer | self.older).button_draft()
         page = self.get("/my/billing/topup?amount=75")
         values, route = self.context_of(page)
