@@ -694,7 +694,7 @@ class Story:
                     "index_current": 124.8,
                     "has_cap": True,
                     "cap": 5.0,
-                    "date": self.today + relativedelta(months=2, day=1),
+                    "date": self.today + 31 * DAY + relativedelta(months=1, day=1),  # told 30 days before, at least
                     "product_ids": [
                         Command.set((self.ref("product_management_fee") | self.ref("product_support")).ids)
                     ],
