@@ -47,7 +47,6 @@ class BillingCase(models.Model):
         required=True,
         readonly=True,
         index=True,
-        tracking=True,
         copy=False,
         group_expand=True,
     )
