@@ -3,9 +3,11 @@ import io
 import json
 import tempfile
 
+from markupsafe import Markup
+
 from odoo import Command, api, fields, models
 from odoo.exceptions import AccessError, UserError
-from odoo.tools import float_repr
+from odoo.tools import float_repr, format_date
 
 from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS, NO_SCRIPT_DELAY
 
@@ -18,6 +20,7 @@ RENDERED_CONTRACTS = 50
 CONTRACT_REPORT = "customer_billing.billing_contract_report"
 MAXIMUM_BYTES = 200 * 1024 * 1024  # of one package
 SUMMARY_ITEMS = 500  # rows of the summary; all items are in items.csv
+MARGIN = 15  # millimetres above and below
 MISSING = "MISSING.txt"
 TASK = "customer_billing_collection.mail_activity_type_tell_agency"
 
@@ -414,7 +417,7 @@ class BillingCase(models.Model):
             text = self.env._(
                 "Promised %(amount)s for %(date)s: %(state)s",
                 amount=money(promise.amount),
-                date=fields.Date.to_string(promise.date),
+                date=format_date(self.env, promise.date),
                 state=labels["billing.promise"][promise.state],
             )
             days.append((promise.date_given, text))
@@ -439,7 +442,7 @@ class BillingCase(models.Model):
                 "case": self,
                 "company": self.company_id,
                 "recipients": self._get_handover_recipients,
-                "fonts": f'"Liberation Sans", Arial, "{cjk}", sans-serif',
+                "fonts": Markup('"Liberation Sans", Arial, "%s", sans-serif') % Markup(cjk),  # quotes stay as they are
                 **values,
             },
         ).encode()
@@ -453,7 +456,14 @@ class BillingCase(models.Model):
         report = self.env["ir.actions.report"].with_context(billing_script_delay=NO_SCRIPT_DELAY)
         if report.get_wkhtmltopdf_state() == "install":
             raise UserError(self.env._("No PDF can be made: install wkhtmltopdf on the server."))
-        return report._run_wkhtmltopdf([html.decode()])
+        return report._run_wkhtmltopdf(
+            [html.decode()],
+            specific_paperformat_args={
+                "data-report-margin-top": MARGIN,
+                "data-report-margin-bottom": MARGIN,
+                "data-report-header-spacing": 0,
+            },
+        )
 
 
 def _is_number(text):
