@@ -582,7 +582,7 @@ class BillingStatement(models.Model):
         sheet.set_column(1, 1, 34)
         sheet.write_string(0, 0, self.env._("Statement of Account"), formats["title"])
         texts = [
-            (self.env._("From"), self.company_id.name),
+            (self.env._("Issued By"), self.company_id.name),
             (self.env._("Customer"), self.partner_id.name or ""),
             *((label, text) for label, text in self._get_facts() if label),
         ]
