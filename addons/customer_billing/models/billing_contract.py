@@ -428,6 +428,8 @@ class BillingContract(models.Model):
             contract_sudo = contract.sudo()  # protected fields are set by the engine only
             contract_sudo.state = "active"
             contract_sudo._reschedule()
+        for company, activated in drafts.grouped("company_id").items():
+            (activated.partner_id | activated.invoice_partner_id)._open_billing_companies(company)
         self._refresh_state()
         if warnings:
             self._message_log_batch(

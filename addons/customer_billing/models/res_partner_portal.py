@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import Command, fields, models
 from odoo.tools import format_date
 
 MAX_PREVIEWED = 200  # contracts whose next bill is computed for one page
@@ -22,6 +22,28 @@ class ResPartner(models.Model):
         """Whether there is a contract of this customer, or one that it pays for."""
         contracts_sudo = self.env["billing.contract"].sudo()  # whoever edits an address
         return bool(contracts_sudo.search_count(self._get_billing_contracts_domain(), limit=1))
+
+    def _open_billing_companies(self, company=None):
+        """Let the portal logins of these customers see what several companies of ours bill them.
+
+        Odoo gives a login one company, that of who granted the access.
+
+        :param company: default all those with contracts of these customers
+        """
+        contracts_sudo = self.env["billing.contract"].sudo()  # of all companies, whoever acts
+        if company is None:
+            groups = contracts_sudo._read_group(self._get_billing_contracts_domain(), ["company_id"])
+            companies = contracts_sudo.env["res.company"].union(*(found for [found] in groups))
+        else:
+            companies = company.sudo()
+        for found in companies:
+            self.env["res.users"].sudo().search(
+                [
+                    ("share", "=", True),
+                    ("partner_id", "child_of", self.commercial_partner_id.ids),
+                    ("company_ids", "not in", found.ids),
+                ]
+            ).company_ids = [Command.link(found.id)]
 
     def _get_guarded_values(self, values):
         """The names of those of ``values`` that change what is printed on bills or decides about taxes: name and tax

@@ -74,6 +74,20 @@ class TestPortalAccess(BillingPortalCommon):
                 self.assertTrue(found.read(["display_name"]))
         self.assertEqual(self.env["account.move"].with_user(self.user).search([]), self.move)
 
+    def test_a_customer_of_two_companies_sees_both(self):
+        other = self.setup_other_company()["company"]
+        colleague = self.env["res.partner"].create({"name": "Colleague", "parent_id": self.customer.id})
+        self.assertNotIn(other, self.user.company_ids)
+        contract = self.new_contract("2026-01-01", company_id=other.id, plan_id=self.plan.copy({"company_id": False}).id)
+        self.assertIn(other, self.user.company_ids)
+        self.assertNotIn(other, self.other_user.company_ids)
+        found = self.env["billing.contract"].with_user(self.user).search([])
+        self.assertEqual(found.sudo(False), (self.contract | contract).with_user(self.user))
+        colleague.email = "colleague@example.com"
+        wizard = self.env["portal.wizard"].create({"partner_ids": colleague.ids})
+        wizard.user_ids.action_grant_access()
+        self.assertEqual(colleague.user_ids.company_ids, self.company | other)
+
     def test_records_of_another_customer_are_not(self):
         for model in BILLING_MODELS:
             records = self._records(model, self.contract).with_user(self.other_user)

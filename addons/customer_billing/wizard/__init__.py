@@ -9,4 +9,5 @@ from . import (
     billing_contract_simulation,
     billing_health,
     billing_tier_change,
+    portal_wizard_user,
 )
