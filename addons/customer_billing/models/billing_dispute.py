@@ -10,7 +10,12 @@ class BillingDispute(models.Model):
     _inherit = ["billing.protected.mixin", "portal.mixin", "mail.thread", "mail.activity.mixin"]
     _order = "date_due, id desc"
     _check_company_auto = True
-    _billing_protected = frozenset(("partner_id", "company_id", "currency_id", "days_to_close"))
+    _billing_protected = frozenset(
+        (
+            "partner_id", "company_id", "currency_id", "days_to_close", "date_opened", "date_closed",
+            "credit_move_ids",
+        )
+    )  # fmt: skip
 
     name = fields.Char(string="Subject", required=True, tracking=True)
     move_id = fields.Many2one(
@@ -74,6 +79,7 @@ class BillingDispute(models.Model):
         tracking=True,
         index=True,
         ondelete="restrict",
+        groups="base.group_user",
         help="Why it came to this: what the report by cause adds up.",
     )
     credit_move_ids = fields.Many2many(
@@ -264,8 +270,22 @@ class BillingDispute(models.Model):
         self.write({"state": state})
         return True
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        disputes = super().create(vals_list)
+        disputes.filtered(lambda dispute: dispute.state != "open")._note_closed()
+        return disputes
+
     def write(self, vals):
+        # What the API says about tracking does not count: who closed a dispute is on record.
+        disputes = self.with_context(tracking_disable=False, mail_notrack=False)
+        result = super(BillingDispute, disputes).write(vals)
         if "state" in vals:  # by a button, by dragging a card or through the API
-            closed = vals["state"] != "open" and fields.Date.context_today(self)
-            vals = {**vals, "date_closed": closed}
-        return super().write(vals)
+            self._note_closed()
+        return result
+
+    def _note_closed(self):
+        """Since when these disputes are closed, or that they are open again."""
+        today = fields.Date.context_today(self)
+        for is_open, disputes in self.grouped(lambda dispute: dispute.state == "open").items():
+            super(BillingDispute, disputes.sudo()).write({"date_closed": not is_open and today})  # protected field

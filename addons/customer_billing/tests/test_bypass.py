@@ -49,7 +49,7 @@ class TestBypass(BillingCommon, MailCase):
 
     def test_invariant_18_switching_a_check_off_is_on_record(self):
         check = self.env["billing.check"].search([("code", "=", "deviation")])
-        check = check.with_user(self.manager).with_context(tracking_disable=False, mail_notrack=False)
+        check = check.with_user(self.manager).with_context(tracking_disable=True, mail_notrack=True)
         check.write({"severity": "off", "parameter": 1000.0})
         self.flush_tracking()
         values = check.message_ids.sudo().tracking_value_ids

@@ -6,6 +6,7 @@ from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from odoo.addons.account.models.account_move_send import AccountMoveSend
+from odoo.addons.base.models.ir_cron import IrCron
 
 from ..models.account_move import AccountMove
 from .common import BillingCommon
@@ -107,6 +108,24 @@ class TestDelivery(BillingCommon):
         self.assertEqual(move.state, "posted")
         move.action_billing_deliver()
         self.assertEqual((move.billing_delivery_state, move.billing_delivery_error), ("sent", False))
+
+    def test_what_failed_waits_for_the_next_time(self):
+        move = self.posted().move_ids
+        move._queue_delivery()
+        left = []
+
+        def commit_progress(_cron, processed=0, *, remaining=None, deactivate=False):
+            left.append(remaining)
+            return float("inf")
+
+        with (
+            patch.object(AccountMove, "_deliver_email", side_effect=UserError("Mailbox full")),
+            patch.object(IrCron, "_commit_progress", commit_progress),
+        ):
+            self.env["account.move"]._cron_deliver()
+            self.env["account.move"]._cron_deliver()
+        self.assertEqual([count for count in left if count is not None], [1, 0], "the job is not called again at once")
+        self.assertEqual(move.billing_delivery_tries, 2)
 
     def test_without_an_address_nothing_is_tried_again(self):
         run = self.posted()

@@ -1,6 +1,6 @@
 from freezegun import freeze_time
 
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import HttpCase, tagged
 
 from .common import BillingCommon
@@ -70,6 +70,23 @@ class TestDispute(BillingCommon, HttpCase):
             [("id", "in", (dispute | other).ids)], ["cause_id", "partner_id"], ["amount:sum", "days_to_close:avg"]
         )
         self.assertIn((self.cause, self.customer, dispute.amount, 10.0), groups)
+
+    def test_who_closed_a_dispute_and_when_is_on_record(self):
+        collector = self.new_staff("collector")
+        disputes = self.env["billing.dispute"].with_user(collector).with_context(tracking_disable=True)
+        closed = disputes.create(
+            {"name": "By telephone", "move_id": self.move.id, "state": "rejected", "resolution": "Agreed"}
+        )
+        self.assertEqual((closed.date_closed, closed.days_to_close), (closed.date_opened, 0))
+        for values in ({"date_opened": "2020-01-01"}, {"date_closed": "2020-01-01"},
+                       {"credit_move_ids": [(4, self.move.id)]}):  # fmt: skip
+            with self.subTest(**values), self.assertRaises(AccessError):
+                closed.write(values)
+        closed.state = "open"
+        self.assertFalse(closed.date_closed)
+        self.env.flush_all()
+        self.cr.precommit.run()
+        self.assertEqual(closed.message_ids.sudo().tracking_value_ids.mapped("new_value_char"), ["Open"])
 
     def test_the_customer_reads_the_resolution(self):
         self.new_portal(self.customer, "disputing")

@@ -393,6 +393,7 @@ class TestAccessTable(SecurityCommon):
             "billing.contract.line": ("mrr", "recompute_from"),
             "billing.price.notice": ("revision_id", "line_ids", "acknowledged_ip", "error"),
             "billing.request": ("price_id",),
+            "billing.dispute": ("cause_id",),
             "billing.close.reason": ("offer_percent", "offer_periods", "offer_product_id"),
         }
         for model, names in internal.items():

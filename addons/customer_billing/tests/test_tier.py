@@ -206,6 +206,14 @@ class TestTierProposal(TierCommon):
         proposal.with_user(self.manager).action_accept()
         self.assertFalse(self.customer.billing_tier_id)
 
+    def test_archived_tiers_are_taken_from_their_customers(self):
+        self.new_contract("2026-01-01")
+        self.customer.sudo().billing_tier_id = self.silver
+        self.tiers.search([]).active = False
+        with self.in_job():
+            self.tiers._cron_grade()
+        self.assertEqual((self.proposals().tier_from_id, self.proposals().tier_id), (self.silver, self.tiers.browse()))
+
     def test_applied_by_itself_when_the_company_says_so(self):
         self.company.billing_tier_mode = "apply"
         self.new_contract("2025-01-01")

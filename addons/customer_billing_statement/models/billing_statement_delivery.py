@@ -207,7 +207,8 @@ class BillingStatement(models.Model):
         self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
         domain = [("delivery_state", "=", "queued"), ("state", "in", ("checked", "sent", "disputed"))]
-        commit(remaining=self.search_count(domain))
+        # What failed waits for the next time: three tries at once would be one.
+        commit(remaining=self.search_count([*domain, ("delivery_tries", "=", 0)]))
         statements = self.search(domain, order="delivery_tries, id", limit=DELIVERY_BATCH)
         for statement in statements:
             statement = statement.try_lock_for_update(allow_referencing=True)
