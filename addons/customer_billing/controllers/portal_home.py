@@ -6,6 +6,7 @@ from odoo.tools.sql import escape_psql
 from odoo.addons.account.controllers.portal import PortalAccount
 from odoo.addons.portal.controllers.portal import pager as portal_pager
 
+from ..tools.text import read_text
 from .xlsx import MAX_ROWS, send_xlsx
 
 MAX_SEARCH = 100  # characters of a search
@@ -80,7 +81,7 @@ class BillingPortalHome(PortalAccount):
         }
 
     def _get_bill_search_domain(self, search, search_in):
-        search = escape_psql((search or "").strip()[:MAX_SEARCH])
+        search = escape_psql(read_text(search, MAX_SEARCH))
         if not search:
             return Domain.TRUE
         if search_in == "item":

@@ -4,6 +4,8 @@ from odoo.http import request
 
 from odoo.addons.portal.controllers.portal import CustomerPortal
 
+from ..tools.text import read_text
+
 MAX_NAME, MAX_TEXT = 200, 4000
 MESSAGES = ("acknowledged", "objected", "empty")
 
@@ -57,7 +59,7 @@ class PriceNoticePortal(CustomerPortal):
         type="http", auth="public", website=True, methods=["POST"],
     )  # fmt: skip
     def portal_price_notice_object(self, notice_id, access_token=None, name=None, text="", **kw):
-        text = text.strip()[:MAX_TEXT]
+        text = read_text(text, MAX_TEXT)
 
         def answer(notice_sudo, who):
             if not text:
@@ -74,7 +76,7 @@ class PriceNoticePortal(CustomerPortal):
         except (AccessError, MissingError):
             return request.redirect("/my")
         user = request.env.user
-        who = (name or "").strip()[:MAX_NAME] if user._is_public() else user.name
+        who = read_text(name, MAX_NAME) if user._is_public() else user.name
         message = "empty"
         # Staff note an answer on the letter itself, as far as their rights go.
         if who and notice_sudo._is_open() and not user._is_internal():

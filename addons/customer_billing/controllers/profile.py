@@ -5,6 +5,7 @@ from odoo.http import request
 from odoo.addons.portal.controllers.portal import CustomerPortal
 
 from ..models.billing_profile_change import BANK, PROFILE_FIELDS
+from ..tools.text import read_text
 
 MAX_NAME = 200
 
@@ -120,7 +121,7 @@ class ProfilePortal(CustomerPortal):
         except (AccessError, MissingError):
             return request.redirect("/my")
         user = request.env.user
-        name = (who or "").strip()[:MAX_NAME] if user._is_public() else user.name
+        name = read_text(who, MAX_NAME) if user._is_public() else user.name
         if user._is_internal():  # staff note an answer on the record, as far as their rights go
             return request.redirect("/my")
         values = {key: post[key] for key in (*PROFILE_FIELDS, BANK) if key in post}

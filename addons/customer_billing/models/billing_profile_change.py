@@ -3,6 +3,7 @@ from odoo.exceptions import UserError
 from odoo.tools import plaintext2html
 
 from ..tools import contact as formats
+from ..tools import contact
 
 BANK = "bank"  # the number of the customer's account, in res.partner.bank
 MAX_LENGTH = 250
@@ -84,6 +85,7 @@ class BillingProfileChange(models.Model):
             new, new_text = self._parse_value(name, values[name])
             if new == old or (name == BANK and not new):  # an account is not taken away by leaving the field empty
                 continue
+            self._check_format(name, new)
             vals_list.append(
                 {
                     "confirmation_id": confirmation.id,
@@ -111,7 +113,7 @@ class BillingProfileChange(models.Model):
     @api.model
     def _parse_value(self, name, value):
         """Value and text of what the customer entered."""
-        text = " ".join(str(value or "").split())
+        text = " ".join(str(value or "").replace("\0", "").split())
         if len(text) > MAX_LENGTH:
             raise UserError(
                 self.env._("“%(text)s…” is too long: at most %(max)s characters.", text=text[:20], max=MAX_LENGTH)
@@ -125,6 +127,14 @@ class BillingProfileChange(models.Model):
         if text and not record:
             raise UserError(self.env._("Please choose a value from the list."))
         return (text, record.display_name) if record else ("", "")
+
+    @api.model
+    def _check_format(self, name, text):
+        """Raise when bills or calls would not arrive; the checks before a contract is activated ask the same."""
+        if name == "email" and contact.bad_emails(text):
+            raise UserError(self.env._("“%s” is no e-mail address: write it as name@example.com.", text))
+        if name == "phone" and text and not contact.is_phone(text):
+            raise UserError(self.env._("“%s” is no telephone number.", text))
 
     def _check_values(self):
         """Try all changes, also those that wait, so that who entered something wrong is told.

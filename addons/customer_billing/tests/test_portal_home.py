@@ -156,7 +156,7 @@ class TestPortalHome(BillingPortalCommon, HttpCase):
             ("?filterby=paid", False), ("?filterby=credits", False), ("?filterby=overdue", True),
             ("?search=Seat&search_in=item", True), (f"?search={self.contract.name}&search_in=contract", True),
             ("?search=PO-4711", True), ("?search=%25", False),
-            ("?search_in=nonsense&sortby=x&filterby=y", True),
+            ("?search_in=nonsense&sortby=x&filterby=y", True), ("?search=%00", True),
         ):  # fmt: skip
             with self.subTest(query=query):
                 text = self.get(f"/my/invoices{query}").text
