@@ -437,10 +437,12 @@ class AccountMove(models.Model):
             without_sudo._write_multi([{"access_token": str(uuid.uuid4())} for _move in without_sudo])
             without_sudo.invalidate_recordset(["access_token"], flush=False)
 
-    def _get_payment_url(self):
+    def _get_payment_url(self, amount=None):
         """Where these bills can be paid: the page of the first one.
 
         Payment modules override this to pay all of ``self`` at once.
+
+        :param float amount: what is asked for, in the currency of the bills; None: all that is open
         """
         return self[:1]._get_billing_url()
 

@@ -133,13 +133,13 @@ class CollectionPortal(PortalAccount):
         )
 
     def _get_overdue_pay_url(self, group):
-        """Where these items are paid: where the bills say, as far as the visitor may read them."""
+        """Where what the page shows is paid: where the bills say, as far as the visitor may read them."""
         ids = [int(item["url"].rsplit("/", 1)[1]) for item in group["items"] if item["url"]]
         moves = request.env["account.move"]
-        if not ids or not moves.has_access("read"):
+        if not ids or group["total"] <= 0 or not moves.has_access("read"):
             return None
         moves = moves.search([("id", "in", ids)], order="invoice_date_due, id")
-        return moves._get_payment_url() if moves else None
+        return moves._get_payment_url(group["total"]) if moves else None
 
     @http.route("/my/billing/overdue/<int:case_id>/promise", type="http", auth="user", website=True, methods=["POST"])
     def portal_promise(self, case_id, amount=None, date=None, note=None, **kw):

@@ -55,12 +55,12 @@ class BillingDunningNotice(models.Model):
         ]
 
     def _get_payment_url(self):
-        """Where everything that this notice demands is paid; False without a bill among its items."""
+        """Where what this notice demands is paid, no more and no less; False without a bill among its items."""
         self.ensure_one()
         # sudo: the customer's own bills
         moves_sudo = self.sudo().line_ids.filtered(lambda line: line.amount > 0).move_id
         bills_sudo = moves_sudo.filtered(lambda move: move.move_type in ("out_invoice", "out_receipt"))
-        return bills_sudo and bills_sudo._get_payment_url()
+        return bills_sudo and bills_sudo._get_payment_url(self.amount)
 
     def _render_items(self):
         """The list of items with the total, for the text of mails and letters; a section for each currency."""

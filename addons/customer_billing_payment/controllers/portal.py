@@ -109,9 +109,10 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
     # Payment of chosen bills
 
-    def _get_chosen_bills(self, documents, access_token=None):
+    def _get_chosen_bills(self, documents, access_token=None, asked=None):
         """Return the bills of an address in sudo: with its signature, else those that the user may read.
 
+        :param str asked: the amount of an address that asks for less than all, which is signed too
         :raises NotFound: when these are no bills that he may pay together; nothing is told about others
         """
         ids = split_ids(documents)
@@ -119,7 +120,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if not ids or len(moves_sudo) != len(ids):
             raise NotFound()
         if access_token:
-            if not consteq(moves_sudo._get_billing_payment_token(documents), access_token):
+            if not consteq(moves_sudo._get_billing_payment_token(documents, asked), access_token):
                 raise NotFound()
         elif request.env.user._is_public() or not moves_sudo.sudo(False).has_access("read"):
             raise NotFound()
@@ -147,16 +148,19 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
     def _check_amount(self, moves_sudo, amount, starts=False):
         """Return the amount to pay: all that is open, less discounts for early payment, or a part where the company
         allows it.
+    def _check_amount(self, moves_sudo, amount, starts=False, is_asked=False):
+        """Return the amount to pay: all that is open, or less where the company allows it or has asked for less.
 
         :param float amount: what the customer wants to pay; None for all
         :param bool starts: as of ``_check_payable``
+        :param bool is_asked: it was the company that named the amount
         :raises ValidationError: when the bills cannot be paid now, or not this amount
         """
         self._check_payable(moves_sudo, starts)
         currency, total = moves_sudo.currency_id, sum(move._get_billing_due_now()[0] for move in moves_sudo)
         if amount is None or not currency.compare_amounts(amount, total):
             return currency.round(total)
-        partial = moves_sudo.company_id.billing_partial_payment
+        partial = is_asked or moves_sudo.company_id.billing_partial_payment
         if partial and currency.compare_amounts(amount, 0) > 0 and currency.compare_amounts(amount, total) < 0:
             return currency.round(amount)
         raise ValidationError(
@@ -272,10 +276,19 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
     @http.route("/my/billing/pay/<string:documents>", type="http", auth="public", website=True, sitemap=False)
     def portal_billing_pay_bills(self, documents, access_token=None, amount=None, **kw):
-        moves_sudo = self._get_chosen_bills(documents, access_token)
+        asked = self._get_asked_figure(documents, access_token, amount)
+        moves_sudo = self._get_chosen_bills(documents, access_token, asked)
+        if open_sudo := moves_sudo.filtered(lambda move: not move.currency_id.is_zero(move.amount_residual)):
+            moves_sudo = open_sudo  # some of them were paid since the link was sent
+        documents = join_ids(moves_sudo.ids)
         payer, company, currency = self._get_payer(moves_sudo), moves_sudo.company_id, moves_sudo.currency_id
         dues = self._get_dues(moves_sudo)
         total = sum(amount for amount, _discount in dues.values())
+        total = sum(moves_sudo.mapped("amount_residual"))
+        wanted = self._cast_amount(amount) or 0.0 if amount else None
+        if asked:
+            wanted = min(wanted, total)
+        kind = "billing_pay_asked" if asked else "billing_pay"
         values = {
             **self._prepare_portal_layout_values(),
             "page_name": "billing_pay_bills",
@@ -283,13 +296,13 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             "dues": dues,
             "total": total,
             "documents": documents,
-            "link_token": access_token,
+            "link_token": access_token and moves_sudo._get_billing_payment_token(documents),
             "res_company": company,
             "partial_allowed": company.billing_partial_payment,
             "problem": False,
         }
         try:
-            to_pay = self._check_amount(moves_sudo, self._cast_amount(amount) or 0.0 if amount else None)
+            to_pay = self._check_amount(moves_sudo, wanted, is_asked=bool(asked))
         except ValidationError as error:
             values.update(problem=str(error), currency=currency, amount=total)
             return request.render("customer_billing_payment.portal_pay_bills", values)
@@ -303,11 +316,21 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
                     "transaction_route": f"/my/billing/pay/{documents}/transaction",
                     "landing_route": "/my/billing/receipt",
                 },
-                access_token=self._sign("billing_pay", payer, documents, to_pay, currency),
+                access_token=self._sign(kind, payer, documents, to_pay, currency),
             ),
             amount=to_pay,
+            is_asked=asked and currency.compare_amounts(to_pay, total) < 0,
         )
         return request.render("customer_billing_payment.portal_pay_bills", values)
+
+    def _get_asked_figure(self, documents, access_token, amount):
+        """The amount of an address as it was signed, None where the visitor has written it himself."""
+        ids = split_ids(documents)
+        moves_sudo = request.env["account.move"].sudo().browse(ids or [])
+        is_signed = access_token and amount and consteq(
+            moves_sudo._get_billing_payment_token(documents, amount), access_token
+        )
+        return amount if is_signed else None
 
     @http.route("/my/billing/pay/<string:documents>/transaction", type="jsonrpc", auth="public")
     def billing_transaction(self, documents, access_token, amount, **kwargs):
@@ -325,9 +348,13 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if not ids or len(moves_sudo) != len(ids):
             raise ValidationError(request.env._("The access token is invalid."))
         payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
-        self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
+        is_asked = amount is not None and consteq(
+            self._sign("billing_pay_asked", payer, documents, amount, currency), str(access_token)
+        )
+        if not is_asked:
+            self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
         moves_sudo = moves_sudo.sorted(self._get_bill_order)
-        amount = self._check_amount(moves_sudo, amount, starts=True)
+        amount = self._check_amount(moves_sudo, amount, starts=True, is_asked=is_asked)
         reference = (
             moves_sudo.name
             if len(moves_sudo) == 1

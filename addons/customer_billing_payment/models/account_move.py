@@ -194,23 +194,28 @@ class AccountMove(models.Model):
 
     # Payment page
 
-    def _get_payment_url(self):
+    def _get_payment_url(self, amount=None):
         """The page on which these bills (the oldest of very many) can be paid together; of a single one its own page,
-        with the payment open."""
-        if len(self) == 1:
-            query = "&payment=True" if self._is_billing_payable() else ""
-            return urljoin(self.get_base_url(), self.get_portal_url(query_string=query))
+        with the payment open. An ``amount`` below what is open is part of the signed address."""
         payable = self.filtered(lambda move: move._is_billing_payable())
+        total = sum(payable.mapped("amount_residual"))
+        is_part = payable and amount and payable.currency_id[0].compare_amounts(amount, total) < 0
+        if len(self) == 1 and not is_part:
+            query = "&payment=True" if payable else ""
+            return urljoin(self.get_base_url(), self.get_portal_url(query_string=query))
         if len(payable.company_id) != 1 or len(payable.currency_id) != 1 or len(payable.commercial_partner_id) != 1:
             return super()._get_payment_url()
         payable = payable.sorted(lambda move: (move.invoice_date_due or move.date, move.id))[:MAX_DOCUMENTS]
         documents = join_ids(payable.ids)
-        token = payable._get_billing_payment_token(documents)
-        return urljoin(payable[0].get_base_url(), f"/my/billing/pay/{documents}?access_token={token}")
+        figure = f"{amount:.{payable.currency_id.decimal_places}f}" if is_part else None
+        token = payable._get_billing_payment_token(documents, figure)
+        url = f"/my/billing/pay/{documents}?access_token={token}"
+        return urljoin(payable[0].get_base_url(), f"{url}&amount={figure}" if figure else url)
 
-    def _get_billing_payment_token(self, documents):
-        """The signature of a link to pay bills; ``documents`` are their ids as in the address."""
-        return payment_utils.generate_access_token("billing_pay", documents, env=self.env)
+    def _get_billing_payment_token(self, documents, figure=None):
+        """The signature of a link to pay bills; ``documents`` are their ids as in the address, ``figure`` the amount
+        that is asked for, where that is not all."""
+        return payment_utils.generate_access_token(*filter(None, ("billing_pay", documents, figure)), env=self.env)
 
     def _get_billing_qr_code(self):
         """Scanning an open bill leads to its payment."""

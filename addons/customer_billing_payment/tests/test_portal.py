@@ -427,6 +427,25 @@ class TestPay(PortalCommon):
         self.get(f"/my/billing/pay/{join_ids(self.foreign.ids)}?access_token={token}", user=None, status=404)
         self.get(f"/my/billing/pay/{join_ids(self.older.ids)}?access_token={token}", user=None, status=404)
 
+    def test_a_link_that_asks_for_less_than_all(self):
+        for moves, asked, rest in ((self.older, 60, 40), (self.bills, 90, 30)):
+            url = urlparse(moves._get_payment_url(asked))
+            path = f"{url.path}?{url.query}"
+            for other in ("", "&amount=1.00"):
+                self.get(path.replace(f"&amount={asked}.00", other), user=None, status=404)
+            page = self.get(path, user=None)
+            self.assertIn("This is what we ask you for", page.text)
+            values, route = self.context_of(page)
+            self.assertEqual(values["amount"], asked)
+            for amount in (asked - 1, sum(moves.mapped("amount_residual"))):
+                self.assert_refused(route, {**values, "amount": amount})
+            self.finish(self.send(route, values))
+            self.assertEqual(sum(moves.mapped("amount_residual")), rest)
+        page = self.get(path, user=None)  # one of them is paid, and some of the other one
+        self.assertNotIn("This is what we ask you for", page.text)
+        self.assertEqual(self.context_of(page)[0]["amount"], 30)
+        self.assertNotIn("amount=", self.bills._get_payment_url(30))
+
     def test_a_link_does_not_charge_the_saved_method_of_the_customer(self):
         token = self.new_token(self.customer, payment_details="9876")
         for moves in (self.bills, self.newer):

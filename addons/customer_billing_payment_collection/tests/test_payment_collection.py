@@ -1,6 +1,8 @@
 from datetime import timedelta
 from unittest.mock import patch
 
+from markupsafe import escape
+
 from odoo import fields
 from odoo.tests import tagged
 
@@ -195,3 +197,17 @@ class TestPaymentCollection(PaymentBillingCommon, CollectionCommon):
         self.bill(start, contracts)
         count(self.customer)
         self.assertLessEqual(count(self.other_customer), count(self.customer))
+
+    def test_a_notice_links_to_the_payment_of_what_it_demands(self):
+        self.consent.action_revoke()
+        self.overdue(4)
+        self.night(send=False)
+        notice = self.case().notice_ids
+        self.assertIn(f"/my/invoices/{self.move.id}?", notice._get_payment_url(), "all of one bill: its own page")
+        self.open_bill(30, days=-4)
+        self.pay_in(10)
+        self.send()
+        self.assertEqual(notice.amount, self.move.amount_total + 20)
+        url = notice._get_payment_url()
+        self.assertTrue(url.endswith(f"&amount={notice.amount:.2f}"), url)
+        self.assertIn(escape(url), notice.mail_message_id.body)
