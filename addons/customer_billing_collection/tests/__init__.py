@@ -10,6 +10,7 @@ from . import (
     test_night,
     test_portal,
     test_promise,
+    test_recheck,
     test_results,
     test_security,
     test_writeoff,
