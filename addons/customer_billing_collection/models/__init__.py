@@ -7,6 +7,7 @@ from . import (
     billing_case_hold,
     billing_case_interest,
     billing_case_items,
+    billing_case_left_out,
     billing_case_night,
     billing_case_portal,
     billing_case_refresh,

@@ -101,3 +101,43 @@ class TestRecheck(CollectionCommon):
         domain = [("partner_id", "=", self.customer.id)]
         mine = self.env["billing.case"].with_user(self.collector).search(domain)
         self.assertEqual(mine, self.case(), "a collector of one company sees nothing of the other one")
+
+
+@tagged("post_install", "-at_install")
+class TestLeftOut(CollectionCommon):
+    @freeze_time("2026-03-14")
+    def test_why_overdue_customers_have_no_case(self):
+        names = ("dispute", "credits", "policy", "night", "case")
+        partners = self.env["res.partner"].create([{"name": name} for name in names])
+        bills = {partner.name: self.invoice("2026-03-10", 100.0, partner=partner) for partner in partners}
+        self.invoice("2026-05-10", 100.0, partner=self.customer)  # not due
+        self.env["billing.dispute"].create({"name": "Why", "move_id": bills["dispute"].id})
+        self.pay("2026-03-12", 120.0, partner=partners[1])
+        self.env["billing.case"]._refresh_customers(self.company, partners[4].ids)
+        self.company.billing_dunning_policy_id = False
+        (partners - partners[2]).billing_dunning_policy_id = self.policy
+        found = self.env["billing.case"]._get_left_out(self.company)
+        self.assertEqual(found, {partner.name: {partner.id} for partner in partners[:4]})
+        health = self.env["billing.health"].with_user(self.new_staff("officer", login="left_out_officer"))
+        [item] = health._get_left_out_items()
+        self.assertEqual((item["value"], item["severity"]), (4, "warning"))
+        self.assertIn("No dunning policy applies: 1", item["hint"])
+        self.assertIn("In dispute: 1", item["hint"])
+        self.night(send=False)
+        self.assertEqual(set(self.env["billing.case"]._get_left_out(self.company)), {"dispute", "credits", "policy"})
+
+    @freeze_time("2026-03-14")
+    def test_invariant_10_queries_do_not_grow_with_customers(self):
+        def count(number):
+            partners = self.env["res.partner"].create([{"name": "Left out"} for _number in range(number)])
+            for partner in partners:
+                self.invoice("2026-03-10", 100.0, partner=partner)
+            self.env.flush_all()
+            self.env.invalidate_all()
+            start = self.env.cr.sql_log_count
+            self.env["billing.case"]._get_left_out(self.company)
+            return self.env.cr.sql_log_count - start
+
+        count(1)
+        few = count(2)
+        self.assertEqual(count(8), few)

@@ -7,6 +7,7 @@ from . import (
     billing_collection_payment,
     billing_collection_report,
     billing_health,
+    billing_health_left_out,
     billing_instalment_confirmation,
     billing_instalment_schedule,
     billing_interest_preview,
