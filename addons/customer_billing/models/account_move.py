@@ -655,12 +655,6 @@ class AccountMove(models.Model):
         self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
         domain = self._get_deliverable_domain()
-        commit(remaining=self.search_count(domain))
-        domain = [
-            ("billing_delivery_state", "=", "queued"),
-            ("state", "=", "posted"),
-            ("company_id", "not in", self._get_full_mail_companies().ids),
-        ]
         # What failed waits for the next time: three tries at once would be one.
         commit(remaining=self.search_count([*domain, ("billing_delivery_tries", "=", 0)]))
         moves = self.search(domain, order="billing_delivery_tries, id", limit=DELIVERY_BATCH)

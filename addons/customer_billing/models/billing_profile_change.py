@@ -2,7 +2,6 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import plaintext2html
 
-from ..tools import contact as formats
 from ..tools import contact
 
 BANK = "bank"  # the number of the customer's account, in res.partner.bank
@@ -143,24 +142,11 @@ class BillingProfileChange(models.Model):
         """
         if not self:
             return
-        for change in self:
-            change._check_format()
         with self.env.cr.savepoint() as savepoint:
             self._apply()
             self.env.flush_all()
             savepoint.rollback()
         self.env.invalidate_all(flush=False)
-
-    def _check_format(self):
-        """What the database would take and nobody could use.
-
-        :raises UserError: with what to do
-        """
-        value = self.new_value or ""
-        if self.field_name == "email" and (not value or formats.bad_emails(value)):
-            raise UserError(self.env._("Please enter an e-mail address such as %s.", "name@example.com"))
-        if self.field_name == "phone" and value and not formats.is_phone(value):
-            raise UserError(self.env._("Please enter a telephone number such as %s.", "+86 21 5555 0100"))
 
     def _apply(self):
         """Write the changes on their customers. Callers check access; records are superuser's."""

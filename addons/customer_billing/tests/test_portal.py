@@ -78,7 +78,8 @@ class TestPortalAccess(BillingPortalCommon):
         other = self.setup_other_company()["company"]
         colleague = self.env["res.partner"].create({"name": "Colleague", "parent_id": self.customer.id})
         self.assertNotIn(other, self.user.company_ids)
-        contract = self.new_contract("2026-01-01", company_id=other.id, plan_id=self.plan.copy({"company_id": False}).id)
+        plan = self.plan.copy({"company_id": False})
+        contract = self.new_contract("2026-01-01", company_id=other.id, plan_id=plan.id)
         self.assertIn(other, self.user.company_ids)
         self.assertNotIn(other, self.other_user.company_ids)
         found = self.env["billing.contract"].with_user(self.user).search([])

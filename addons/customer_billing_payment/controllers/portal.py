@@ -145,11 +145,9 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         """Who pays: the user, or the customer for a link without login, as core does."""
         return moves_sudo[0].partner_id if request.env.user._is_public() else request.env.user.partner_id
 
-    def _check_amount(self, moves_sudo, amount, starts=False):
-        """Return the amount to pay: all that is open, less discounts for early payment, or a part where the company
-        allows it.
     def _check_amount(self, moves_sudo, amount, starts=False, is_asked=False):
-        """Return the amount to pay: all that is open, or less where the company allows it or has asked for less.
+        """Return the amount to pay: all that is open, less discounts for early payment, or a part where the company
+        allows it or has asked for less.
 
         :param float amount: what the customer wants to pay; None for all
         :param bool starts: as of ``_check_payable``
@@ -284,7 +282,6 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         payer, company, currency = self._get_payer(moves_sudo), moves_sudo.company_id, moves_sudo.currency_id
         dues = self._get_dues(moves_sudo)
         total = sum(amount for amount, _discount in dues.values())
-        total = sum(moves_sudo.mapped("amount_residual"))
         wanted = self._cast_amount(amount) or 0.0 if amount else None
         if asked:
             wanted = min(wanted, total)
