@@ -282,21 +282,43 @@ class BillingCreditRefund(models.Model):
             )
         self.sudo().write({"state": "processing", "transaction_id": transaction.id})  # protected fields
         if call.is_unknown:
-            self.activity_schedule(
-                "mail.mail_activity_data_todo",
-                summary=self.env._("Was this refund made?"),
-                note=self.env._(
+            env = self._get_owner().env
+            self._ask(
+                env._("Was this refund made?"),
+                env._(
                     "The provider did not tell. Look it up there: if it was not made, refuse this refund and ask again."
                 ),
-                user_id=self.env.uid,
             )
         elif transaction.state == "done":
             transaction._post_process()
 
+    def _get_owner(self):
+        """Who has asked for this refund, with the own language."""
+        user = self.requester_id or self.env.user
+        return user.with_context(lang=user.lang)
+
+    def _ask(self, summary, note):
+        self.activity_schedule(
+            "mail.mail_activity_data_todo", summary=summary, note=note, user_id=self._get_owner().id
+        )
+
     def _record_refunded(self):
-        """The provider has refunded, and the payment is booked: match it."""
+        """The provider has refunded, maybe late, and the payment is booked: match it."""
         for refund in self:
-            payment = refund.transaction_id.payment_id
-            refund.write({"state": "done", "payment_id": payment.id})
+            was, payment = refund.state, refund.transaction_id.payment_id
             refund.activity_ids.unlink()
-            refund._settle(payment)
+            refund.write({"state": "done", "payment_id": payment.id})
+            if not refund._settle(payment) or was == "refused":
+                env = refund._get_owner().env
+                refund._ask(
+                    env._("Refunded twice?"),
+                    env._("The provider has refunded this after all. See whether the customer got the money twice."),
+                )
+
+    def _record_not_refunded(self, message):
+        """The provider says, after a while, that it has not refunded."""
+        for refund in self:
+            refund.activity_ids.unlink()
+            refund.state = "refused"
+            env = refund._get_owner().env
+            refund._ask(env._("The refund was not made"), message or "")

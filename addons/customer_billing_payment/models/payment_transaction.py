@@ -35,6 +35,12 @@ class PaymentTransaction(models.Model):
                 attempts._record_mismatch(state_message)
             else:
                 attempts._record_outcome()
+        refunds = transactions.filtered(lambda tx: tx.operation == "refund")
+        if refunds and target_state in ("error", "cancel"):
+            # sudo: engine-owned records
+            self.env["billing.credit.refund"].sudo().search(
+                [("transaction_id", "in", refunds.ids), ("state", "=", "processing")]
+            )._record_not_refunded(state_message)
         return transactions
 
     def _validate_amount(self, payment_data):
@@ -85,7 +91,7 @@ class PaymentTransaction(models.Model):
         paid = unpaid.filtered(lambda tx: tx.payment_id and tx.operation != "refund")
         # sudo: engine-owned records
         refunds_sudo = self.env["billing.credit.refund"].sudo().search(
-            [("transaction_id", "in", unpaid.filtered("payment_id").ids), ("state", "=", "processing")]
+            [("transaction_id", "in", unpaid.filtered("payment_id").ids), ("payment_id", "=", False)]
         )
         refunds_sudo._record_refunded()
         refunded = unpaid.filtered(lambda tx: tx.payment_id and tx.operation == "refund")

@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 
 from .common import PaymentBillingCommon
 
@@ -301,6 +301,37 @@ class TestCredit(PaymentBillingCommon):
         self.assertFalse(refund.activity_ids)
         self.customer.invalidate_recordset()
         self.assertEqual(self.customer.billing_credit_amount, 20)
+
+    def test_a_provider_that_refuses_the_refund_later(self):
+        payment = self.paid_by_card(60)
+        self.refund_answer = lambda refund_tx: refund_tx._set_pending()
+        refund, _action = self.refund(40, source_payment_id=payment.id)
+        self.assertEqual((refund.state, len(refund.activity_ids)), ("processing", 0))
+        refund.transaction_id._set_error("Card closed")
+        self.assertEqual((refund.state, refund.activity_ids.summary), ("refused", "The refund was not made"))
+        self.assertEqual(self.refund(60, source_payment_id=payment.id)[0].state, "processing")
+
+    def test_a_refund_that_was_made_after_all(self):
+        payment = self.paid_by_card(60)
+        self.refund_answer = lambda refund_tx: refund_tx._set_pending()
+        refund, _action = self.refund(40, source_payment_id=payment.id)
+        refund.action_refuse()
+        refund.transaction_id._set_done()
+        refund.transaction_id._post_process()
+        self.assertEqual((refund.state, refund.activity_ids.summary), ("done", "Refunded twice?"))
+        self.customer.invalidate_recordset()
+        self.assertEqual(self.customer.billing_credit_amount, 20)
+
+    def test_the_form_of_officers(self):
+        payment = self.paid_by_card(60)
+        officer = self.new_staff("officer", login="form_officer")
+        action = self.customer.with_user(officer).action_refund_billing_credit()
+        with Form(self.env[action["res_model"]].with_user(officer).with_context(**action["context"])) as form:
+            self.assertEqual((form.partner_id, form.amount), (self.customer, 60))
+            form.amount = 25
+            form.source_payment_id = payment
+        form.record.action_refund()
+        self.assertEqual((form.record.state, self.asked), ("done", [-25]))
 
     def test_payments_of_others_are_not_refunded(self):
         payment = self.paid_by_card(60)
