@@ -28,17 +28,21 @@ class ProfilePortal(CustomerPortal):
             return confirmation_sudo.state == "asked"
         return confirmation_sudo._is_link_valid()
 
-    def _render_profile(self, confirmation_sudo, access_token, **values):
+    def _render_profile(self, confirmation_sudo, access_token, form=None, **values):
+        """The page, with what the visitor had entered in ``form``."""
         partner = confirmation_sudo.partner_id
         # An answered request shows nothing of the profile: its link may have been passed on.
         is_open, is_own = self._may_answer(confirmation_sudo), self._is_own(confirmation_sudo)
+        profile = confirmation_sudo.with_context(lang=request.env.lang)._get_profile() if is_open else []
+        for row in profile:
+            row["value"] = (form or {}).get(row["name"], row["value"])
         return request.render(
             "customer_billing.portal_profile",
             {
                 "page_name": "profile",
                 "confirmation": confirmation_sudo,
                 "res_company": confirmation_sudo.company_id,
-                "profile": confirmation_sudo.with_context(lang=request.env.lang)._get_profile() if is_open else [],
+                "profile": profile,
                 "is_open": is_open,
                 "is_own": is_own,
                 "may_stop": (is_open or is_own) and not partner.billing_profile_opt_out,
@@ -72,7 +76,7 @@ class ProfilePortal(CustomerPortal):
         model_sudo = request.env["billing.profile.confirmation"].sudo()
         if found := model_sudo._get_unfinished(customer, request.env.company):
             return request.redirect(found.access_url)
-        error = None
+        error = values = None
         if request.httprequest.method == "POST":
             values = {key: post[key] for key in (*PROFILE_FIELDS, BANK) if key in post}
             try:
@@ -86,6 +90,7 @@ class ProfilePortal(CustomerPortal):
         return self._render_profile(
             model_sudo._prepare_own(customer, request.env.company, "new"),
             None,
+            form=values,
             confirm_url="/my/billing/profile",
             error=error,
         )
@@ -136,7 +141,7 @@ class ProfilePortal(CustomerPortal):
                 confirmation_sudo.env.invalidate_all(flush=False)
                 error = str(failure)
         if error:
-            return self._render_profile(confirmation_sudo, access_token, error=error, who=who)
+            return self._render_profile(confirmation_sudo, access_token, form=values, error=error, who=who)
         return request.redirect(confirmation_sudo.get_portal_url() if access_token else confirmation_sudo.access_url)
 
     @http.route(

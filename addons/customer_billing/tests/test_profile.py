@@ -246,8 +246,9 @@ class TestProfilePortal(ProfileCommon, HttpCase):
         token = self.record.access_token
         self.assertIn("Your name", self.get(self.record.get_portal_url()).text)
         self.assertIn("write your name", self.post("confirm", access_token=token).text)
-        page = self.post("confirm", access_token=token, who="Ann", email="")
+        page = self.post("confirm", access_token=token, who="Ann", email="", street="New Street 5")
         self.assertIn("cannot be empty", page.text)
+        self.assertIn('value="New Street 5"', page.text, "what was entered is not lost")
         self.assertEqual(self.record.state, "asked")
         for wrong in ({"email": "ann@firm"}, {"phone": "call me"}):
             self.assertIn("is no", self.post("confirm", access_token=token, who="Ann", **wrong).text)
