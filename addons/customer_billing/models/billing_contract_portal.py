@@ -41,7 +41,7 @@ class BillingContract(models.Model):
         return {
             "date": date,
             "items": [row for due in dues for row in due.contract._describe_due(due)],
-            "totals": [(currency, *amounts) for currency, amounts in totals.items()],
+            "totals": [(currency, *map(currency.round, amounts)) for currency, amounts in totals.items()],
         }
 
     def _get_usage_to_date(self, today):

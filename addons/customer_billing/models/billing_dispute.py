@@ -288,4 +288,4 @@ class BillingDispute(models.Model):
         """Since when these disputes are closed, or that they are open again."""
         today = fields.Date.context_today(self)
         for is_open, disputes in self.grouped(lambda dispute: dispute.state == "open").items():
-            super(BillingDispute, disputes.sudo()).write({"date_closed": not is_open and today})  # protected field
+            disputes.sudo().date_closed = not is_open and today  # protected field
