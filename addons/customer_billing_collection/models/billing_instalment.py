@@ -95,16 +95,21 @@ class BillingInstalment(models.Model):
         for agreement in self:
             agreement.amount = sum(agreement.line_ids.mapped("amount"))
 
-    @api.depends("move_line_ids.amount_residual_currency", "line_ids.amount", "line_ids.date")
+    @api.depends("move_line_ids.amount_residual_currency", "move_line_ids.parent_state", "line_ids.amount",
+                 "line_ids.date")  # fmt: skip
     def _compute_paid(self):
         for agreement in self:
-            lines_sudo = agreement.move_line_ids.sudo()  # whoever reads the agreement may read what is left of it
+            lines_sudo = agreement._get_valid_items()
             agreement.amount_open = sum(lines_sudo.mapped("amount_residual_currency"))
             agreement.amount_paid = max(0.0, agreement.amount - agreement.amount_open) if agreement.line_ids else 0.0
             following = [pair for pair in agreement._get_settled_parts() if pair[1] < to_decimal(pair[0].amount)]
             line, paid = following[0] if following else (agreement.line_ids.browse(), 0)
             agreement.next_date = line.date
             agreement.next_amount = line.amount - float(paid)
+
+    def _get_valid_items(self):
+        """The items that were not cancelled, as superuser: whoever reads the agreement may read what is left of it."""
+        return self.move_line_ids.sudo().filtered(lambda line: line.parent_state != "cancel")
 
     def _compute_access_url(self):
         super()._compute_access_url()
@@ -413,7 +418,9 @@ class BillingInstalment(models.Model):
 
     def _evaluate(self, today):
         self.ensure_one()
-        if self.currency_id.compare_amounts(self.amount_open, 0) <= 0:
+        if not self._get_valid_items():
+            state = "cancelled"
+        elif self.currency_id.compare_amounts(self.amount_open, 0) <= 0:
             state = "completed"
         elif missed := kernel.missed(self._get_kernel_parts(), self._get_paid(), self.grace_days, today):
             return self._break(missed, today)

@@ -83,6 +83,17 @@ class TestInstalment(FactsCommon):
         self.evaluate(25)
         self.assertEqual(agreement.state, "broken")
 
+    def test_cancelled_bills(self):
+        agreement = self.new_agreement()
+        self.old.button_cancel()
+        self.evaluate(12)
+        self.assertEqual(agreement.state, "running", "what is left goes on")
+        self.assertEqual(agreement.amount_open, self.item(self.new).amount_residual_currency)
+        self.new.button_cancel()
+        self.evaluate(60)
+        self.assertEqual(agreement.state, "cancelled", "nobody is told that he has broken it")
+        self.assertFalse(agreement.date_broken)
+
     def test_a_payment_taken_back(self):
         agreement = self.new_agreement()
         self.invoice(10, due=-5)  # the case goes on

@@ -15,8 +15,10 @@ class BillingHealth(models.TransientModel):
     def _get_left_out_items(self):
         """A line for each company that has dunning policies: how many customers, and why."""
         # sudo: the page counts whatever its readers may see or not
-        companies = self.env["billing.dunning.policy"].sudo().search([]).company_id & self.env.companies.root_id
-        return [self._get_left_out_item(company) for company in companies]
+        policies_sudo = self.env["billing.dunning.policy"].sudo().search(
+            [("company_id", "in", self.env.companies.root_id.ids)]
+        )
+        return [self._get_left_out_item(company) for company in policies_sudo.company_id]
 
     @api.model
     def _get_left_out_item(self, company):
