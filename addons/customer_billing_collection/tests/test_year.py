@@ -242,10 +242,19 @@ class TestYear(ReceivableCommon):
         """Open items by (partner, currency)."""
         self.env.flush_all()
         self.cr.execute(OPEN_ITEMS, [day, self.company.id, day])
-        found = defaultdict(list)
+        found, promised = defaultdict(list), defaultdict(list)
         for row in self.cr.fetchall():
             item = Item(*row)
             found[item.partner, item.currency].append(item)
+            if item.promise:
+                promised[item.promise].append(item)
+        self.cr.execute("SELECT id, amount - COALESCE(amount_paid, 0), threshold FROM billing_promise")
+        for promise, amount, share in self.cr.fetchall():
+            total = 0.0  # the amount holds the oldest of the items that are named
+            for item in sorted(promised[promise], key=lambda item: (item.due, item.id)):
+                total += item.amount
+                if amount < total * share - 0.001:
+                    item.promise = None
         return found
 
     def justify(self, notice, items, day):
