@@ -109,10 +109,10 @@ class TestNight(CollectionCommon):
         self.invoice("2026-03-10", 100.0, partner=self.other_customer)
         is_open = type(self.env["billing.case"])._is_to_open
 
-        def fail(case, items, *args):
-            if items[0].amount == 100.0 and items[0].key == self.item(bad).id:
+        def fail(case, rows, *args):
+            if rows[0]["move_line_id"] == self.item(bad).id:
                 raise ValueError("broken")
-            return is_open(case, items, *args)
+            return is_open(case, rows, *args)
 
         bad = self.env["account.move"].search([("partner_id", "=", self.customer.id)], limit=1)
         with patch.object(self.registry["billing.case"], "_is_to_open", fail):
