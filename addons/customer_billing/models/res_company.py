@@ -40,7 +40,7 @@ class ResCompany(models.Model):
     billing_mails_per_hour = fields.Integer(
         string="Bills Mailed per Hour",
         default=0,
-        help="At most so many bills are mailed in an hour, so that a mail server does not refuse "
+        help="At most so many bills and statements are mailed in an hour, so that a mail server does not refuse "
         "them. 0: no limit.",
     )
 
@@ -146,20 +146,23 @@ class ResCompany(models.Model):
         return result
 
     def _get_billing_mail_room(self):
-        """How many bills may still be mailed in this hour (infinite without a limit)."""
+        """How many documents may still be mailed in this hour (infinite without a limit)."""
         self.ensure_one()
-        limit = self.sudo().billing_mails_per_hour  # sudo: setting, whoever sends
-        if not limit:
+        company_sudo = self.sudo()  # a setting and a count, whoever sends
+        if not company_sudo.billing_mails_per_hour:
             return float("inf")
         since = fields.Datetime.subtract(fields.Datetime.now(), hours=1)
-        mailed = self.env["account.move"].sudo().search_count(  # sudo: a count, of all senders
+        return company_sudo.billing_mails_per_hour - company_sudo._count_billing_mails(since)
+
+    def _count_billing_mails(self, since):
+        """How many documents of this company were mailed since a time, as superuser. Override to add others."""
+        return self.env["account.move"].search_count(
             [
                 ("company_id", "=", self.id),
                 ("billing_delivery_channel", "=", "email"),
                 ("billing_delivery_date", ">", since),
             ]
         )
-        return limit - mailed
 
     def _get_billing_today(self):
         """Today in the time zone of this company (of its partner, else UTC)."""

@@ -79,7 +79,10 @@ class TestPortalHome(BillingPortalCommon, HttpCase):
             "/my", "/my/invoices", "/my/invoices?search=HIST&filterby=open", "/my/invoices/xlsx", "/my/payments",
             "/my/usage", "/my/spending", "/my/spending?filterby=36", "/my/prices", "/my/contracts",
             f"/my/contracts/{self.contract.id}", f"/my/contracts/{self.contract.id}/usage",
-            f"/my/contracts/{self.contract.id}/bills", f"/my/invoices/{self.move.id}",
+            f"/my/contracts/{self.contract.id}/bills", f"/my/invoices/{self.move.id}", "/my/spending/xlsx?filterby=36",
+            "/my/invoices?search=Seat&search_in=item", "/my/invoices?filterby=overdue", "/my/disputes",
+            f"/my/disputes/{self.disputes[0].id}", f"/my/invoices/{self.move.id}/dispute", "/my/requests",
+            f"/my/contracts/{self.contract.id}/change/quantity", "/my/billing/profile",
         ]  # fmt: skip
         found = {}
         for first in (0, 2500):  # N, then 2N

@@ -95,7 +95,9 @@ class BillingStatement(models.Model):
 
     def _deliver(self):
         """Issue and mail queued statements one by one. A failure is written on the statement and
-        tried again by the queue, ``MAX_TRIES`` times in all."""
+        tried again by the queue, ``MAX_TRIES`` times in all. Mails above the company's limit per hour stay in the
+        queue."""
+        rooms = {company: company._get_billing_mail_room() for company in self.company_id}
         stale = self.filtered(lambda s: s.state == "checked")._get_stale()
         for statement in self:
             if statement in stale:
@@ -106,6 +108,9 @@ class BillingStatement(models.Model):
             if not statement._get_recipients():
                 statement._fail_delivery(statement._describe_no_recipient(), final=True)
                 continue
+            if rooms[statement.company_id] <= 0:
+                continue
+            rooms[statement.company_id] -= 1
             started = fields.Datetime.now()
             try:
                 with self.env.cr.savepoint():
@@ -206,7 +211,11 @@ class BillingStatement(models.Model):
         """Deliver queued statements, each its own commit, and note mails that came back."""
         self._note_delivery_failures()
         commit = self.env["ir.cron"]._commit_progress
-        domain = [("delivery_state", "=", "queued"), ("state", "in", ("checked", "sent", "disputed"))]
+        domain = [
+            ("delivery_state", "=", "queued"),
+            ("state", "in", ("checked", "sent", "disputed")),
+            ("company_id", "not in", self.env["account.move"]._get_full_mail_companies().ids),
+        ]
         # What failed waits for the next time: three tries at once would be one.
         commit(remaining=self.search_count([*domain, ("delivery_tries", "=", 0)]))
         statements = self.search(domain, order="delivery_tries, id", limit=DELIVERY_BATCH)

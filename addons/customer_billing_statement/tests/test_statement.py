@@ -558,6 +558,20 @@ class TestIssued(StatementCommon):
             self.statement_.action_remind()
         self.assertEqual(self.statement_.reminder_count, 0)
 
+    def test_statements_share_the_limit_of_mails(self):
+        self.company.billing_mails_per_hour = 1  # setUp has sent one
+        self.statement_.sudo().delivery_state = "queued"
+        sent = self.statement_.delivery_date
+        self.assertEqual(self.env["account.move"]._get_full_mail_companies(), self.company)
+        self.statement_._deliver()
+        with self.in_job():
+            self.env["billing.statement"]._cron_deliver()
+        self.assertEqual((self.statement_.delivery_state, self.statement_.delivery_date), ("queued", sent))
+        self.company.billing_mails_per_hour = 2
+        with self.in_job():
+            self.env["billing.statement"]._cron_deliver()
+        self.assertEqual(self.statement_.delivery_state, "sent")
+
     def test_a_mail_that_comes_back_is_a_task(self):
         statement = self.statement_
         notification = statement.message_ids.notification_ids.filtered(
