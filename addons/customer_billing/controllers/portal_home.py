@@ -55,13 +55,12 @@ class BillingPortalHome(PortalAccount):
         filters = super()._get_account_searchbar_filters()
         customer = [("move_type", "in", ("out_invoice", "out_receipt")), ("state", "=", "posted")]
         unpaid = Domain(customer) & Domain("payment_state", "in", ("not_paid", "partial"))
-        today = fields.Date.context_today(request.env.user)
         return {
             **filters,
             "open": {"label": request.env._("To pay"), "domain": unpaid},
             "overdue": {
                 "label": request.env._("Overdue, of all contacts"),
-                "domain": unpaid & Domain("invoice_date_due", "<", today),
+                "domain": unpaid & Domain([request.env.user.partner_id._get_overdue_bill_condition()]),
             },
             "paid": {
                 "label": request.env._("Paid"),

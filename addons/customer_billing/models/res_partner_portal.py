@@ -112,7 +112,7 @@ class ResPartner(models.Model):
                 ("move_type", "=", "out_invoice"),
                 ("state", "=", "posted"),
                 ("payment_state", "in", ("not_paid", "partial")),
-                ("invoice_date_due", "<", fields.Date.context_today(self)),
+                self._get_overdue_bill_condition(),
                 ("commercial_partner_id", "=", self.commercial_partner_id.id),
             ],
             limit=100,
@@ -121,6 +121,12 @@ class ResPartner(models.Model):
             return []
         text = self.env._("1 bill is overdue") if count == 1 else self.env._("%s bills are overdue", count)
         return [{"text": text, "url": "/my/invoices?filterby=overdue", "level": "danger"}]
+
+    def _get_overdue_bill_condition(self):
+        """The bills of which at least one instalment is past its due date, as the balance counts it."""
+        today = fields.Date.context_today(self)
+        late = [("display_type", "=", "payment_term"), ("reconciled", "=", False), ("date_maturity", "<", today)]
+        return ("line_ids", "any", late)
 
     def _get_profile_actions(self):
         """Requests to confirm the profile that were not answered."""
