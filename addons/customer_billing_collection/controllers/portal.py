@@ -204,6 +204,7 @@ class CollectionPortal(PortalAccount):
                 "signer_name": "" if public else request.env.user.name,
                 "accept_url": self._get_instalment_url(agreement_sudo, access_token, "/accept"),
                 "pdf_url": self._get_instalment_url(agreement_sudo, access_token, "/pdf"),
+                "pay_url": agreement_sudo._get_payment_url(),
                 "sign_text": request.env._(
                     "By signing you agree for %(customer)s to pay %(amount)s in the parts of agreement %(name)s. Your "
                     "name, signature, the time and your IP address are recorded.",

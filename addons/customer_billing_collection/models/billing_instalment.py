@@ -520,6 +520,14 @@ class BillingInstalment(models.Model):
             "offer": self.env._("We offer you to pay %s in parts.", money(self.amount)),
         }
 
+    def _get_payment_url(self):
+        """Where the next part is paid; False when none is left, or no bill is among the items."""
+        self.ensure_one()
+        items_sudo = self._get_valid_items().filtered(lambda line: not line.reconciled)
+        bills_sudo = items_sudo.move_id.filtered(lambda move: move.move_type in ("out_invoice", "out_receipt"))
+        is_asked = self.state == "running" and self.currency_id.compare_amounts(self.next_amount, 0) > 0
+        return is_asked and bills_sudo and bills_sudo._get_payment_url(self.next_amount)
+
     def _get_page_url(self):
         """The address of the customer's page, with its token."""
         self.ensure_one()

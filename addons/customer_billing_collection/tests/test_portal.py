@@ -306,6 +306,10 @@ class TestInstalmentPage(PortalCommon):
         text = self.get(self.url).text
         self.assertIn("50%", text)
         self.assertEqual(text.count('text-bg-success">Paid'), 1)
+        self.assertIn("Pay the next part", text)
+        self.pay(150, self.new)
+        self.assertEqual(self.agreement.state, "completed")
+        self.assertNotIn("Pay the next part", self.get(self.url).text)
 
     def test_pdf(self):
         response = self.get(f"{self.url}/pdf")

@@ -211,3 +211,15 @@ class TestPaymentCollection(PaymentBillingCommon, CollectionCommon):
         url = notice._get_payment_url()
         self.assertTrue(url.endswith(f"&amount={notice.amount:.2f}"), url)
         self.assertIn(escape(url), notice.mail_message_id.body)
+
+    def test_the_next_part_of_an_agreement_is_paid_online(self):
+        self.consent.action_revoke()
+        self.overdue(4)
+        self.night(send=False)
+        agreement = self.env["billing.instalment"].create({"case_id": self.case().id})
+        agreement.action_make_schedule(2, str(self.today + timedelta(days=1)))
+        agreement.action_offer()
+        self.assertFalse(agreement._get_payment_url(), "not confirmed yet")
+        agreement.action_confirm("Ann Lee", "by telephone")
+        part = agreement.line_ids[0].amount
+        self.assertTrue(agreement._get_payment_url().endswith(f"&amount={part:.2f}"))
