@@ -141,3 +141,40 @@ def test_invariant_14_a_payment_while_the_notice_is_sent(registry, customers):
     work(registry, check)
     assert tries[0] != (None, None), "when it was read first, it was to be sent"
     assert len(tries) == 2
+
+
+def test_invariant_14_two_senders_at_once(registry, customers):
+    """What one of them holds the other one passes over: each customer gets one message."""
+    work(registry, lambda env: env["billing.case"]._retry_chunk(env.company, customers))
+    barrier, errors = threading.Barrier(2), []
+
+    def send():
+        def look(env):
+            env["billing.case"].search_count([])
+            barrier.wait(30)
+            env["billing.dunning.notice"]._cron_send()
+
+        try:
+            work(registry, look)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=send) for _number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not errors
+    work(registry, lambda env: env["billing.dunning.notice"]._cron_send())  # what both passed over
+
+    def check(env):
+        notices = env["billing.dunning.notice"].search([("partner_id", "in", customers)])
+        assert notices.mapped("state") == ["sent"] * CUSTOMERS
+        mails = env["mail.notification"].search(
+            [("mail_message_id.model", "=", "billing.case"), ("mail_message_id.res_id", "in", notices.case_id.ids),
+             ("notification_type", "=", "email")]
+        )  # fmt: skip
+        assert sorted(mails.res_partner_id.ids) == sorted(customers)
+        assert len(mails) == CUSTOMERS
+
+    work(registry, check)

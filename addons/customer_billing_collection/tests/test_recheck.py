@@ -1,4 +1,5 @@
 from freezegun import freeze_time
+from lxml import etree
 
 from odoo import Command, fields
 from odoo.tests import tagged
@@ -141,3 +142,36 @@ class TestLeftOut(CollectionCommon):
         count(1)
         few = count(2)
         self.assertEqual(count(8), few)
+
+    @freeze_time("2026-03-14")
+    def test_invariant_10_lists_do_not_grow_with_cases(self):
+        def show(model, field, cases, kind):
+            view = self.env[model].get_view(view_type=kind)
+            names = [node.get("name") for node in etree.fromstring(view["arch"]).iter("field")]
+            return {
+                name: {"fields": {"display_name": {}}} if self.env[model]._fields[name].relational else {}
+                for name in names
+            }, [(field, "in", cases.ids)]
+
+        def count(number):
+            partners = self.env["res.partner"].create([{"name": "Shown"} for _number in range(number)])
+            for partner in partners:
+                self.invoice("2026-03-10", 100.0, partner=partner)
+            self.env["billing.case"]._attempt_chunk(self.company, partners.ids)
+            cases = self.env["billing.case"].search([("partner_id", "in", partners.ids)])
+            self.assertEqual((len(cases), len(cases.notice_ids)), (number, number))
+            found = []
+            for model, field, kind in (
+                ("billing.case", "id", "list"), ("billing.case", "id", "kanban"), ("billing.case", "id", "calendar"),
+                ("billing.dunning.notice", "case_id", "list"),
+            ):  # fmt: skip
+                specification, domain = show(model, field, cases, kind)
+                self.env.flush_all()
+                self.env.invalidate_all()
+                start = self.env.cr.sql_log_count
+                self.assertEqual(self.env[model].web_search_read(domain, specification)["length"], number)
+                found.append(self.env.cr.sql_log_count - start)
+            return found
+
+        count(1)
+        self.assertEqual(count(2), count(8))
