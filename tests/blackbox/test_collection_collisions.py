@@ -10,7 +10,7 @@ import pytest
 
 import live
 
-CUSTOMERS = 8
+CUSTOMERS = 5
 
 
 @pytest.fixture(scope="module")
