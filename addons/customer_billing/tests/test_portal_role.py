@@ -89,6 +89,16 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
                 read()
         self.assertFalse(self.contract.with_user(self.technical).charge_ids.ids)
 
+    def test_invariant_16_every_model_of_customers_is_decided(self):
+        """A model that customers read is about the service, or closed by role; also those of other modules."""
+        portal = self.env.ref("base.group_portal")
+        access = self.env["ir.model.access"].search(
+            [("group_id", "=", portal.id), ("model_id.model", "=like", "billing.%")]
+        )
+        rules = self.env["ir.rule"].search([("groups", "=", False), ("domain_force", "like", "_sees_bills")])
+        terms = {"billing.plan", "billing.close.reason", "billing.meter", "billing.request"}
+        self.assertEqual(set((access.model_id - rules.model_id).mapped("model")), {*SERVICE_MODELS, *terms})
+
     def test_invariant_16_over_rpc(self):
         call = {"model": "account.move", "method": "search_read", "args": [[], ["name"]], "kwargs": {}}
         for name, expected in (("technical", 0), ("collection", 1)):
