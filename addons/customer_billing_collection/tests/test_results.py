@@ -366,6 +366,24 @@ class TestResultsHistories(ResultsCommon):
             available = line.opening + line.sales - (line.closing - line.overdue)
             if available > 0:
                 self.assertAlmostEqual(line.effectiveness, 1 - line.overdue / available, 3)
+            if line.sales > 0:
+                days = (line.date_to - line.date_from).days + 1
+                self.assertAlmostEqual(line.dso_simple, line.closing / line.sales * days, delta=0.06)
+            self.assertAlmostEqual(line.dso_count_back, self.count_back(line.closing, line.date_to), delta=0.06)
+
+    def count_back(self, rest, day):
+        """Days of sales that are owed, month by month from ``day`` back."""
+        counted = 0
+        while rest > 0.001 and day.year > 2024:
+            first = day.replace(day=1)
+            invoices = self.env["account.move"].search(
+                [("company_id", "=", self.company.id), ("move_type", "in", ("out_invoice", "out_refund")),
+                 ("date", ">=", first), ("date", "<=", day)]
+            )  # fmt: skip
+            sold, days = sum(invoices.mapped("amount_total_signed")), day.day
+            counted += days * min(1, rest / sold) if sold > 0 else days
+            rest, day = rest - sold, first - timedelta(days=1)
+        return counted
 
     def check_moves(self):
         _report, lines = self.report("moves", "2026-01-01", "2026-05-31")
