@@ -316,9 +316,10 @@ def make_charges(env, names, count, **_options):
     env.cr.commit()
 
 
-def work_charges(env, name, calls, pause=0.0, hang=0, start=None, **_options):
+def work_charges(env, name, calls, pause=0.0, hang=0, start=None, mute=False, **_options):
     """The job that charges, once. The provider notes the reference of each call in the file CALLS and takes PAUSE
-    seconds; in call number HANG it takes the money and never answers. Waits for the file START."""
+    seconds; in call number HANG it takes the money and never answers. A provider that is MUTE cannot be asked later
+    what became of a payment. Waits for the file START."""
     model = env.registry["payment.transaction"]
     original, asked = model._send_payment_request, []
 
@@ -336,7 +337,11 @@ def work_charges(env, name, calls, pause=0.0, hang=0, start=None, **_options):
     print("ready", flush=True)
     while start and not Path(start).exists():
         time.sleep(0.05)
-    with patch.object(model, "_send_payment_request", send):
+    ask = model._poll_billing_outcome
+    with (
+        patch.object(model, "_send_payment_request", send),
+        patch.object(model, "_poll_billing_outcome", (lambda transaction: None) if mute else ask),
+    ):
         env["billing.payment.attempt"]._cron_charge()
     env.cr.commit()
     print("done", flush=True)

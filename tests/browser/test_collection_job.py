@@ -70,7 +70,7 @@ def test_a_collector_works_through_the_worklist(open_page, company):
     expect(page.locator(".o_field_widget[name=items_html]")).to_contain_text("9,000.00")
     page.locator(".o_statusbar_buttons button[name=action_open_call]").click()
     dialog = page.locator(".modal-dialog")
-    dialog.get_by_label("Promised to pay").check()
+    dialog.locator(".o_field_widget[name=outcome]").get_by_text("Promised to pay", exact=True).click()
     expect(dialog.locator(".o_field_widget[name=promise_amount] input")).to_have_value("9,000.00")
     dialog.locator("button[name=action_done_next]").click()
     expect(customer).to_contain_text("Beta Trading Ltd")
