@@ -175,9 +175,19 @@ def exists(database):
     return database in databases()
 
 
+def _disconnect(cr, database):
+    """End the sessions of a database. Its autovacuum is not ours to end; the server itself sees to that."""
+    cr.execute(
+        """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = %s AND backend_type = 'client backend' AND pid <> pg_backend_pid()""",
+        (database,),
+    )
+
+
 def drop(database):
     with _cursor() as cr:
-        cr.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+        _disconnect(cr, database)
+        cr.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(database)))
     shutil.rmtree(filestore(database), ignore_errors=True)
 
 
@@ -185,10 +195,7 @@ def copy(source, target):
     """A database and its files. Files never change once written, so they are linked, not copied."""
     drop(target)
     with _cursor() as cr:
-        cr.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
-            (source,),
-        )
+        _disconnect(cr, source)
         cr.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(source)))
     if filestore(source).exists():
         shutil.copytree(filestore(source), filestore(target), copy_function=os.link)
