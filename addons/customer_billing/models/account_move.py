@@ -64,7 +64,7 @@ class AccountMove(models.Model):
     _inherit = ["account.move", "billing.protected.mixin"]
     _billing_protected = frozenset(
         (
-            "billing_run_id", "billing_contract_ids", "billing_approved_amount",
+            "billing_run_id", "billing_contract_ids", "billing_approved_amount", "billing_run_amount",
             "billing_delivery_state", "billing_delivery_error", "billing_delivery_tries",
             "billing_delivery_date", "billing_delivery_channel", "billing_correction",
         )
@@ -89,6 +89,15 @@ class AccountMove(models.Model):
         copy=False,
         groups="base.group_user",
         help="What a second person released; a bill with another total is approved again.",
+    )
+    billing_run_amount = fields.Monetary(
+        string="Total Before Changes by Hand",
+        currency_field="company_currency_id",
+        readonly=True,
+        copy=False,
+        groups="base.group_user",
+        help="As the run made the bill, or as it was approved last. The approval looks at it too: what is changed by "
+        "hand afterwards does not take a bill below the limit.",
     )
     billing_delivery_state = fields.Selection(
         [
@@ -221,6 +230,9 @@ class AccountMove(models.Model):
         cancelled = self.filtered(lambda move: state == "cancel" and move.state != "cancel")
         if "billing_again" not in self.env.context:
             cancelled._check_billing_not_asked()
+        elif not self.env.context["billing_again"]:
+            for move in cancelled._get_billing_issued():
+                move._get_billing_left(whole=True)
         moves = self
         if state == "posted" and self._get_number_formats() is not None:
             moves = self.with_context(skip_invoice_sync=True)
@@ -312,7 +324,8 @@ class AccountMove(models.Model):
 
     def _get_billing_unapproved(self):
         """The draft bills of runs that a second person must still approve: those above the
-        limit, and those with an open warning (blocking exceptions hold a bill by themselves).
+        limit, as they are or as they were before changes by hand, and those with an open warning (blocking
+        exceptions hold a bill by themselves).
 
         An approval is for a total: a bill that changed afterwards is approved again.
         Override to add a reason for approval.
@@ -325,9 +338,13 @@ class AccountMove(models.Model):
         doubtful = self.env["billing.exception"]._get_open(moves_sudo, "warning").move_id
         return moves_sudo.filtered(
             lambda move: move in doubtful
-            or abs(move.amount_total_signed) > move.company_id.billing_approval_amount
-            and move.company_currency_id.compare_amounts(
-                move.amount_total_signed, move.billing_approved_amount
+            or max(abs(move.amount_total_signed), abs(move.billing_run_amount))
+            > move.company_id.billing_approval_amount
+            and (
+                not move.billing_approved_amount
+                or move.company_currency_id.compare_amounts(
+                    move.amount_total_signed, move.billing_approved_amount
+                )
             )
         ).sudo(self.env.su)
 

@@ -1,6 +1,7 @@
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
 
+from ..tools import money
 from .account_move import BOOKING, check_company_once
 
 AMOUNT_FIELDS = frozenset(
@@ -151,6 +152,18 @@ class AccountMoveLine(models.Model):
                         line.name,
                     )
                 )
+
+    def _get_billing_price_amount(self):
+        """Quantity × price less discount, rounded: the amount in the basis of the price, as charges have it."""
+        self.ensure_one()
+        quantity, price, discount = map(money.to_decimal, (self.quantity, self.price_unit, self.discount))
+        rounding = money.to_decimal(self.currency_id.rounding)
+        return money.round_amount(quantity * price * (1 - discount / 100), rounding)
+
+    def _get_billing_hand_key(self):
+        """What a line that a person added and its copy on a credit note have in common."""
+        self.ensure_one()
+        return self.product_id, self.name, self.account_id
 
     def unlink(self):
         charges = self.sudo().billing_charge_ids  # engine-owned records

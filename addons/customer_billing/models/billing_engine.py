@@ -727,6 +727,9 @@ class BillingEngine(models.AbstractModel):
             )
             .create(self._prepare_moves_vals(groups, run))
         )
+        # Bypasses core's comparison of all lines of each bill, of which nothing changes.
+        moves._write_multi([{"billing_run_amount": move.amount_total_signed} for move in moves])
+        moves.invalidate_recordset(["billing_run_amount"], flush=False)
         moves = self.env["account.move"].browse(moves.ids)
         charge_vals, moves_by_contract = [], defaultdict(self.env["account.move"].browse)
         for group, move in zip(groups, moves, strict=True):

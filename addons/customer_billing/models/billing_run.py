@@ -201,7 +201,7 @@ class BillingRun(models.Model):
             [("billing_run_id", "in", self.ids), ("state", "=", "draft")],
             [
                 "state", "billing_run_id", "company_id", "company_currency_id",
-                "amount_total_signed", "billing_approved_amount",
+                "amount_total_signed", "billing_approved_amount", "billing_run_amount",
             ],
             order="id",
         )  # fmt: skip
@@ -771,8 +771,9 @@ class BillingRun(models.Model):
             run._check_state("generated", *(["approved"] if moves else []))
             if moves:
                 run._check_approver(moves)
-            for move_sudo in moves.sudo():  # protected field
-                move_sudo.billing_approved_amount = move_sudo.amount_total_signed
+            for move_sudo in moves.sudo():  # protected fields
+                total = move_sudo.amount_total_signed
+                move_sudo.write({"billing_approved_amount": total, "billing_run_amount": total})
             self.env["billing.exception"]._get_open(moves, "warning")._close(
                 self.env._("Approved with run %s.", run.name), state="waived", user=self.env.user
             )

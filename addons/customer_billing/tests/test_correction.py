@@ -1,3 +1,4 @@
+from freezegun import freeze_time
 from lxml import etree
 
 from odoo import Command
@@ -91,6 +92,91 @@ class TestCorrection(BillingCommon):
         self.assertEqual((self.ledger(), self.ledger(waived=True)), (90.0, -10.0))
         self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
         self.assert_ledger_is_bills()
+
+    def test_credit_after_a_partial_credit_takes_what_is_left(self):
+        credit = self.reverse()
+        credit.invoice_line_ids.price_unit = 60.0
+        credit.action_post()
+        rest = self.reverse()
+        self.assertEqual((rest.amount_untaxed, rest.amount_total), (40.0, 46.0))
+        rest.action_post()
+        self.assertEqual((self.ledger(), self.ledger(waived=True)), (0.0, -100.0))
+        with self.assertRaisesRegex(UserError, "credited or adjusted before"):
+            self.reverse()
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+        self.assert_ledger_is_bills()
+
+    @freeze_time("2026-01-25")
+    def test_credit_after_an_adjustment_takes_what_is_left(self):
+        pause = {"contract_id": self.contract.id, "date_from": "2026-01-11", "date_to": "2026-01-20"}
+        self.env["billing.contract.pause"].create(pause)  # - 32.26, which waits for the next bill
+        credit = self.reverse()
+        self.assertEqual(credit.amount_untaxed, 67.74)
+        credit.action_post()
+        february = self.bill("2026-02-01", self.contract).move_ids
+        self.assertEqual(february.amount_untaxed, 67.74)
+        self.assertEqual(self.ledger(), 100.0)
+        self.reverse(move=february).action_post()
+        self.assertEqual(self.ledger(), 32.26, "the credit of January was taken back with its bill")
+        self.assert_ledger_is_bills()
+
+    def test_credit_and_bill_again_after_a_partial_credit(self):
+        credit = self.reverse()
+        credit.invoice_line_ids.price_unit = 60.0
+        credit.action_post()
+        self.reverse(again=True).action_post()
+        again = self.bill("2026-01-25", self.contract).move_ids
+        self.assertEqual((again.amount_untaxed, self.ledger()), (40.0, 40.0), "60 are credited for good")
+        self.assert_ledger_is_bills()
+
+    def test_a_bill_made_again_has_its_own_rest(self):
+        self.reverse(again=True).action_post()
+        again = self.bill("2026-01-25", self.contract).move_ids
+        with self.assertRaisesRegex(UserError, "credited or adjusted before"):
+            self.reverse()
+        self.reverse(move=again).action_post()
+        self.assertEqual(self.ledger(), 0.0)
+        self.assert_ledger_is_bills()
+
+    def test_lines_are_reduced_one_by_one(self):
+        contract = self.new_contract("2026-01-01", [{"quantity": 3}, {"price_unit": 50.0, "discount": 10.0}, {}])
+        draft = self.bill("2026-01-01", contract, post=False).move_ids
+        draft.write({"invoice_line_ids": [Command.create({"name": "Parcel", "price_unit": 7.0, "tax_ids": []})]})
+        draft.action_post()
+        credit = self.reverse(move=draft)
+        three, discounted, whole, parcel = credit.invoice_line_ids.sorted("sequence")
+        three.quantity = 1
+        discounted.price_unit = 10.01
+        parcel.price_unit = 2.0
+        whole.unlink()
+        credit.action_post()
+        rest = self.reverse(move=draft)
+        self.assertEqual(sorted(rest.invoice_line_ids.mapped("price_subtotal")), [5.0, 35.99, 100.0, 200.0])
+        self.assertEqual(rest.invoice_line_ids.filtered(lambda line: line.price_subtotal == 200.0).quantity, 3)
+        rest.action_post()
+        self.assertEqual(credit.amount_untaxed + rest.amount_untaxed, draft.amount_untaxed)
+        self.assertEqual(sum(contract.charge_ids.filtered(lambda c: c.state != "void").mapped("amount")), 0.0)
+        again = self.env["account.move.reversal"].with_context(active_model="account.move", active_ids=draft.ids)
+        with self.assertRaisesRegex(UserError, credit.name):
+            again.create({"journal_id": draft.journal_id.id}).refund_moves()
+
+    def test_what_was_credited_in_part_is_not_replaced_or_cancelled_as_a_whole(self):
+        credit = self.reverse()
+        credit.invoice_line_ids.price_unit = 60.0
+        credit.action_post()
+        for call in (
+            lambda: self.reverse(modify=True),
+            lambda: self.move._reverse_moves(cancel=True),
+            lambda: self.move.with_context(billing_again=False).button_cancel(),
+        ):
+            with self.assertRaisesRegex(UserError, "make a credit note"), self.env.cr.savepoint():
+                call()
+            self.env.invalidate_all()
+        self.assertEqual((self.move.state, self.ledger()), ("posted", 40.0))
+        self.move.with_context(billing_again=True).button_cancel()
+        self.assertEqual(self.bill("2026-01-25", self.contract).move_ids.filtered(
+            lambda move: move.state == "posted").amount_untaxed, 100.0)
+        self.assertEqual(self.ledger(), 40.0)
 
     def test_credit_of_a_credit(self):
         credit = self.reverse()

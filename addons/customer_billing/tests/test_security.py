@@ -716,6 +716,31 @@ class TestApproval(SecurityCommon):
         run.action_post()
         self.assertEqual(run.state, "posted")
 
+    def test_invariant_18_changes_by_hand_bring_no_bill_below_the_limit(self):
+        for name, change in (
+            ("negative line", {"invoice_line_ids": [Command.create({"name": "Less", "price_unit": -480.0, "tax_ids": []})]}),
+            ("down to nothing", {"invoice_line_ids": [Command.create({"name": "Less", "price_unit": -575.0, "tax_ids": []})]}),
+            ("rounded away", {"invoice_cash_rounding_id": self.env["account.cash.rounding"].create({
+                "name": "To thousands", "rounding": 10000.0, "strategy": "add_invoice_line",
+                "profit_account_id": self.company_data["default_account_revenue"].id,
+                "loss_account_id": self.company_data["default_account_expense"].id,
+            }).id}),
+        ):  # fmt: skip
+            with self.subTest(name):
+                run = self.generated()
+                bill = run.move_ids.with_user(self.users["officer"])
+                bill.sudo().write(change)
+                self.assertLess(bill.amount_total_signed, self.company.billing_approval_amount)
+                with self.assertRaisesRegex(UserError, "second person"):
+                    bill.action_post()
+                with self.assertRaises(AccessError):
+                    bill.write({"billing_run_amount": 0.0})
+                self.assertTrue(run.approval_needed)
+                run.with_user(self.second).action_approve()
+                self.assertFalse(bill._get_billing_unapproved())
+                run.action_post()
+                self.assertEqual((run.state, bill.state), ("posted", "posted"))
+
     def test_bills_keep_customer_currency_and_type(self):
         bill = self.generated().move_ids.with_user(self.users["manager"])
         currency = self.setup_other_currency("EUR")

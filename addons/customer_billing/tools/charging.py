@@ -319,6 +319,20 @@ def _without_waived(amount: Decimal, booked: Decimal, waived: Decimal) -> Decima
     return max(amount, -left) if amount < 0 else min(amount, -left)
 
 
+def what_is_left(amount: Decimal, rest: Decimal) -> Decimal:
+    """What can still be credited of a charge of ``amount`` when ``rest`` is left of its slot: never
+    more than either, nor anything when the slot is credited already. Signs go along.
+
+    >>> [str(what_is_left(Decimal(100), Decimal(rest))) for rest in (150, 60, 0, -5)]
+    ['100', '60', '0', '0']
+    >>> str(what_is_left(Decimal(-20), Decimal(-15)))
+    '-15'
+    """
+    if amount * rest <= 0:
+        return Decimal(0)
+    return min(amount, rest, key=abs)
+
+
 def _days_about(should: Entitlement, entry: Booked | None) -> tuple[tuple[date, date], ...]:
     """The days that an entry pays for: for an adjustment those that changed, if any did."""
     if not entry:
