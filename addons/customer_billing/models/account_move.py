@@ -66,7 +66,7 @@ class AccountMove(models.Model):
         (
             "billing_run_id", "billing_contract_ids", "billing_approved_amount", "billing_run_amount",
             "billing_delivery_state", "billing_delivery_error", "billing_delivery_tries",
-            "billing_delivery_date", "billing_delivery_channel", "billing_correction",
+            "billing_delivery_date", "billing_delivery_channel", "billing_correction", "billing_cancellation",
         )
     )  # fmt: skip
 
@@ -129,6 +129,17 @@ class AccountMove(models.Model):
     billing_delivery_tries = fields.Integer(
         string="Delivery Attempts",
         readonly=True, copy=False, aggregator=None, groups="base.group_user"
+    )
+    billing_cancellation = fields.Selection(
+        [
+            ("requested", "Requested of an authority"),
+            ("again", "The periods are billed again"),
+            ("good", "The periods are not billed again"),
+        ],
+        string="Cancellation",
+        readonly=True,
+        copy=False,
+        groups="base.group_user",
     )
     billing_dispute_ids = fields.One2many("billing.dispute", "move_id", string="Disputes")
     billing_dispute_count = fields.Integer(
@@ -254,34 +265,56 @@ class AccountMove(models.Model):
         )
 
     def _get_billing_issued(self):
-        """Those of these bills of runs that the customer may have got."""
-        return self.filtered(lambda move: move.billing_run_id and move.posted_before)
+        """Those of these bills of contracts that the customer may have got; no credit notes for them."""
+        return self.filtered(
+            lambda move: move.posted_before and move.billing_contract_ids and not move.reversed_entry_id
+        )
+
+    def button_request_cancel(self):
+        """Localisations ask an authority and cancel when it agrees: there is nobody to ask by then."""
+        self._get_billing_issued().sudo().billing_cancellation = "requested"  # protected field
+        return super().button_request_cancel()
 
     def _check_billing_not_asked(self):
         """Raise for bills that were posted: whoever cancels them says what of their periods.
 
         The answer is ``billing_again`` in the context, as for a credit note.
         """
-        if issued := self._get_billing_issued()[:1]:
+        issued = self._get_billing_issued().sudo()  # protected field
+        if asking := issued.filtered(lambda move: move.billing_cancellation != "requested")[:1]:
             raise UserError(
                 self.env._(
                     "%s has been posted. Are its periods billed again, or is it taken back for "
                     "good? Reset it to draft and choose “Cancel, Bill Again” or “Cancel for Good”; "
                     "or leave it posted and make a credit note, which asks the same.",
-                    issued.display_name,
+                    asking.display_name,
                 )
             )
 
     def _cancel_charges(self):
         """The ledger follows cancelled bills: their periods are billed again, unless an issued
-        bill is taken back for good."""
+        bill is taken back for good. What an authority has cancelled is billed again."""
+        issued_sudo = self._get_billing_issued().sudo()  # protected field
         for_good = self.browse()
-        if not self.env.context.get("billing_again"):
-            for_good = self._get_billing_issued()
+        if not self.env.context.get("billing_again", True):
+            for_good = issued_sudo.sudo(self.env.su)
         for_good._waive_charges()
         # sudo: engine-owned records
         if charges_sudo := (self - for_good).invoice_line_ids.sudo().billing_charge_ids:
             charges_sudo._void()
+        issued_sudo.billing_cancellation = "good" if for_good else "again"
+        issued_sudo._log_billing_cancellation()
+
+    def _log_billing_cancellation(self):
+        """Say on these cancelled bills and on their contracts what becomes of the periods."""
+        for move in self:
+            body = (
+                self.env._("%s was cancelled for good: its periods are not billed again.", move.display_name)
+                if move.billing_cancellation == "good"
+                else self.env._("%s was cancelled: the next run bills its periods again.", move.display_name)
+            )
+            for record in (move, *move.billing_contract_ids):
+                record._message_log(body=body)
 
     def _check_company(self, fnames=None):
         """A run checks the bills that it creates value by value, not bill by bill."""
@@ -381,11 +414,13 @@ class AccountMove(models.Model):
             )
 
     def _check_billing_not_void(self):
-        if void := self.filtered(lambda move: move.state == "cancel" and move.billing_run_id)[:1]:
+        if void := self.filtered(
+            lambda move: move.state == "cancel" and (move.billing_run_id or move.billing_correction)
+        )[:1]:
             raise UserError(
                 self.env._(
-                    "%s was made by a billing run and cancelled: its periods are billed again "
-                    "or waived, so it cannot come back.",
+                    "%s comes from a contract and was cancelled: the ledger does not count it any "
+                    "more, so it cannot come back.",
                     void.display_name,
                 )
             )

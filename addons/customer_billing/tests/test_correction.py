@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 from freezegun import freeze_time
 from lxml import etree
 
@@ -246,6 +248,49 @@ class TestCorrection(BillingCommon):
         self.bill("2026-02-01", self.contract)
         self.assertEqual(self.ledger(), 100.0)
 
+    def test_what_became_of_a_cancelled_bill_is_told(self):
+        other = self.bill("2026-02-01", self.contract).move_ids
+        for move, again, told in ((self.move, True, "bills its periods again"), (other, False, "not billed again")):
+            with self.subTest(again=again):
+                move.with_context(billing_again=again).button_cancel()
+                self.assertEqual(move.billing_cancellation, "again" if again else "good")
+                for record in (move, self.contract):
+                    self.assertIn(told, record.message_ids[0].body)
+                    self.assertIn(move.name, record.message_ids[0].body)
+
+    def test_cancellation_by_an_authority_is_billed_again_and_told(self):
+        with patch.object(self.registry["account.move"], "_need_cancel_request", lambda move: True):
+            self.move.invalidate_recordset(["need_cancel_request"])
+            self.move.button_request_cancel()
+        self.move.invalidate_recordset(["need_cancel_request"])
+        self.assertEqual((self.move.state, self.move.billing_cancellation), ("posted", "requested"))
+        self.move.button_cancel()  # as the localisation does when the authority agrees
+        self.assertEqual((self.move.billing_cancellation, self.ledger()), ("again", 0.0))
+        self.assertIn("bills its periods again", self.contract.message_ids[0].body)
+        self.bill("2026-01-25", self.contract)
+        self.assertEqual(self.ledger(), 100.0)
+
+    def test_a_replaced_bill_is_cancelled_by_the_same_rules(self):
+        copy = self.reverse(modify=True)
+        copy.action_post()
+        with self.assertRaisesRegex(UserError, "Cancel for Good"), self.env.cr.savepoint():
+            copy.button_cancel()
+        self.env.invalidate_all()
+        copy.with_context(billing_again=False).button_cancel()
+        self.assertEqual(self.ledger(), 0.0)
+        with self.assertRaisesRegex(UserError, "cannot come back"):
+            copy.button_draft()
+        self.assertFalse(self.bill("2026-01-25", self.contract).move_ids)
+
+    def test_a_cancelled_credit_note_does_not_come_back(self):
+        credit = self.reverse()
+        credit.action_post()
+        credit.button_draft()
+        credit.button_cancel()
+        self.assertEqual(self.ledger(), 100.0)
+        with self.assertRaisesRegex(UserError, "cannot come back"):
+            credit.button_draft()
+
     def test_buttons_of_an_issued_bill_ask(self):
         arch = self.env["account.move"].get_view(
             self.env.ref("account.view_move_form").id, "form"
@@ -258,4 +303,4 @@ class TestCorrection(BillingCommon):
             for button in buttons
             if not button.get("context") and "move_type == 'entry'" in button.get("invisible")
         ]
-        self.assertIn("billing_run_id and posted_before", plain.get("invisible"))
+        self.assertIn("billing_contract_ids and posted_before", plain.get("invisible"))
