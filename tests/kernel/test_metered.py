@@ -1,9 +1,10 @@
 """Usage and minimum commitments on a ledger in memory, in the way of test_charging."""
 
+import math
 from collections import defaultdict
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from billing_tools import charging, pricing, recurrence, trace, usage
@@ -247,3 +248,117 @@ def test_known_answer_minimum_of_a_partial_period_is_prorated():
 )
 def test_known_answer_a_coupon_counts_slots_that_are_served(holes, end):
     assert charging.end_of_slots(line("recurring", holes=holes), 3) == end
+
+
+BRACKET_PRICES = (
+    GRADUATED,
+    replace(GRADUATED, model="volume"),
+    replace(GRADUATED, minimum_amount=Decimal(30)),
+    pricing.Price("stairstep", brackets=(
+        pricing.Bracket(Decimal(50), flat_amount=Decimal(20)), pricing.Bracket(Decimal(0), flat_amount=Decimal(35)))),
+    pricing.Price("package", Decimal("3.333"), package_size=Decimal(40)),
+    pricing.Price("flat", Decimal(12)),
+    pricing.Price("per_unit", Decimal("0.123")),
+)  # fmt: skip
+
+
+def chain(parts):
+    """Lines that replace each other, each with what it counts on, as the engine prepares them."""
+    lines, previous = {}, None
+    for number, terms in enumerate(parts):
+        lines[number] = previous = terms if previous is None else charging.count_on(terms, previous, {})
+    return lines
+
+
+def cut(cuts, records, price, **values):
+    """The line ``line(price)`` cut into several on the days ``cuts``, with the records of their days."""
+    bounds = [START, *sorted({day for day in cuts if day > START}), None]
+    return [
+        line(price=price, start=start, end=end, **values,
+             records=[r for r in records if start <= r[0] and (end is None or r[0] < end)])
+        for start, end in zip(bounds, bounds[1:], strict=False)
+    ]  # fmt: skip
+
+
+def independent_cost(price, quantity):
+    """The cost of a period by the words of the price, without the kernel."""
+    if price.model == "flat":
+        cost = price.unit_amount
+    elif price.model == "per_unit":
+        cost = quantity * price.unit_amount
+    elif price.model == "package":
+        cost = math.ceil(quantity / price.package_size) * price.unit_amount
+    else:
+        first, second = price.brackets
+        above = max(quantity - first.up_to, Decimal(0))
+        if price.model == "graduated":
+            cost = (quantity - above) * first.unit_amount + above * second.unit_amount
+        else:
+            used = second if above else first
+            cost = quantity * used.unit_amount + used.flat_amount
+    return max(cost, price.minimum_amount).quantize(CENT, ROUND_HALF_UP)
+
+
+@given(
+    st.sampled_from(BRACKET_PRICES), records, st.lists(days, max_size=4), st.sampled_from(["sum", "max", "last"])
+)
+def test_invariant_6_a_line_cut_by_amendments_costs_what_it_costs_whole(price, records, cuts, aggregation):
+    """Brackets count the usage of the whole period when the price was kept, wherever it was cut."""
+    until = date(2026, 8, 1)
+    records = sorted(dict(records).items())
+    ledger = Ledger()
+    lines = chain(cut(cuts, records, price, aggregation=aggregation))
+    ledger.run(lines, until)
+    assert ledger.run(lines, until) == []
+    months = defaultdict(Decimal)
+    for (_key, start), amount in ledger.sums().items():
+        months[start.month] += amount
+    for month in range(1, 8):
+        used = [quantity for day, quantity in records if day.month == month]
+        quantity = {"sum": sum, "max": max, "last": lambda found: found[-1]}[aggregation](used) if used else Decimal(0)
+        assert months[month] == independent_cost(price, Decimal(quantity))
+
+
+@given(records, records, st.lists(days, min_size=1, max_size=3), days)
+def test_invariant_5_late_usage_before_a_cut_is_netted_after_it(early, late, cuts, until):
+    """What comes late for the line before changes what the line after costs, in one pass."""
+    slow, prompt = Ledger(), Ledger()
+    slow.run(chain(cut(cuts, sorted(early), GRADUATED)), until)
+    everything = chain(cut(cuts, sorted([*early, *late]), GRADUATED))
+    slow.run(everything, until)
+    prompt.run(everything, until)
+    assert slow.sums() == prompt.sums()
+    assert slow.run(everything, until) == []
+
+
+def test_brackets_begin_anew_with_another_price_and_another_period():
+    other = replace(GRADUATED, minimum_amount=Decimal(1))
+    records = [(date(2026, 1, 5), 90), (date(2026, 1, 20), 90), (date(2026, 2, 10), 90)]
+    kept = cut([date(2026, 1, 15)], records, GRADUATED)
+    assert chain(kept)[1].before == (usage.DayUsage(date(2026, 1, 5), Decimal(90)),)
+    before, after = kept
+    changes = {
+        "price": replace(after, inputs=replace(after.inputs, price=other)),
+        "plan": replace(after, cycle=recurrence.Cycle(3, "month")),
+        "counting": replace(after, aggregation="max"),
+        "gap": replace(after, start=date(2026, 1, 16)),
+    }
+    for name, changed in changes.items():
+        assert charging.count_on(changed, before, {}).before is None, name
+    paused = replace(before, holes=((START, date(2026, 1, 15)),))
+    assert charging.count_on(after, paused, {}).before is None, "nothing was charged before"
+    boundary = chain(cut([date(2026, 2, 1)], records, GRADUATED))
+    assert boundary[1].before is None
+    # 90 at 0.50 in the old terms, then 10 at 0.50 and 80 at 0.40; February alone.
+    found = Ledger().run(chain(kept), date(2026, 3, 1))
+    assert [difference.amount for difference in found] == [Decimal(45), Decimal(37), Decimal(45)]
+
+
+def test_slots_booked_when_brackets_began_anew_stay_as_they_are():
+    lines = chain(cut([date(2026, 1, 15)], [(date(2026, 1, 5), 90), (date(2026, 1, 20), 90)], GRADUATED))
+    ledger = Ledger()
+    ledger.run({key: replace(terms, before=None) for key, terms in lines.items()}, date(2026, 2, 1))
+    for slots in ledger.entries.values():
+        for entries in slots.values():
+            entries[:] = [(amount, {**found, "v": 1}) for amount, found in entries]
+    assert ledger.run(lines, date(2026, 2, 1)) == []

@@ -176,6 +176,15 @@ class BillingCharge(models.Model):
     def _explain_price(self, trace):
         """The price of the full period: steps of the price model and discount."""
         steps = ", ".join(self._explain_step(step) for step in trace["steps"])
+        if "before" in trace:
+            whole = sum(Decimal(step["amount"]) for step in trace["steps"])
+            steps = self.env._(
+                "%(steps)s for %(total)s in the whole period, less %(amount)s for %(before)s before the change",
+                steps=steps,
+                total=self._format_number(trace["total"]),
+                amount=self._format_amount(whole - Decimal(trace["gross_amount"])),
+                before=self._format_number(trace["before"]),
+            )
         if not float(trace["discount"]):
             return self.env._(
                 "%(steps)s = %(amount)s",

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -52,31 +53,32 @@ class BillingContract(models.Model):
         :return: list of dicts, one for each line: ``contract_id``, ``name``, ``date_from``, ``date_to`` (inclusive),
             ``quantity`` as text, ``amount`` before minimum commitments, ``currency``
         """
-        lines_sudo = self.sudo().line_ids.filtered(  # access was checked: prices are closed to customers
-            lambda line: line.charge_type == "usage"
-            and line.date_start <= today
+        metered_sudo = self.sudo().line_ids.filtered(lambda line: line.charge_type == "usage")
+        lines_sudo = metered_sudo.filtered(  # access was checked: prices are closed to customers
+            lambda line: line.date_start <= today
             and (not line._get_last_day() or line._get_last_day() >= today)
         )
-        terms = {line: line._get_terms() for line in lines_sudo}
-        starts = {line: charging.slot_start(terms[line], today) for line in lines_sudo}
+        terms = {line: line._get_terms() for line in metered_sudo}
+        starts = {line: charging.slot_start(terms[line], today) for line in metered_sudo}
         days = self.env["billing.usage"].sudo()._load_days(starts, today)
+        for line in metered_sudo:
+            terms[line] = replace(terms[line], days=tuple(days.get(line.id, ())))
+        self.env["billing.engine"]._count_on(terms, {})
         found = []
         for line in lines_sudo:
             slot = next(charging.line_slots(terms[line], starts[line]), None)
             if not slot:
                 continue
-            quantity, _count = usage.of_days(
-                line.meter_id.aggregation, days.get(line.id, ()), charging.served_days(terms[line], slot)
-            )
-            gross, _steps = charging.pricing.evaluate(line._get_kernel_price(), quantity)
+            inputs, _count = charging.slot_inputs(terms[line], slot, None)
+            should = charging.entitlement(terms[line], slot, inputs)
             found.append(
                 {
                     "contract_id": line.contract_id.id,
                     "name": line.name,
                     "date_from": slot.start,
                     "date_to": slot.end - DAY,
-                    "quantity": line.meter_id._format_quantity(quantity),
-                    "amount": float(gross) * (1 - line.discount / 100),
+                    "quantity": line.meter_id._format_quantity(inputs.quantity),
+                    "amount": float(should.full_amount),
                     "currency": line.currency_id,
                 }
             )

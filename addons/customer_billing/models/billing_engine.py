@@ -135,6 +135,7 @@ class BillingEngine(models.AbstractModel):
         self._align_metered(terms, from_days)
         booked = self._load_booked(from_days)
         self._load_usage(terms, from_days, until)
+        self._count_on(terms, booked)
         covered = defaultdict(dict)
         for line, line_terms in self._in_settling_order(terms):
             due = dues[line.contract_id]
@@ -239,6 +240,20 @@ class BillingEngine(models.AbstractModel):
         found = self.env["billing.usage"]._load_days(usage_lines, until)
         for line in usage_lines:
             terms[line] = replace(terms[line], days=tuple(found.get(line.id, ())))
+
+    @api.model
+    def _count_on(self, terms, booked):
+        """Let usage lines that replace another within a period count on from it.
+
+        The usage of that period is loaded: no run looks at a line from later than the period of its
+        last day. A line without a day, amended again on its first, is passed over.
+        """
+        for line in sorted(terms, key=lambda line: (line.date_start, line.id)):
+            previous = line.previous_line_id
+            while previous in terms and terms[previous].end == terms[previous].start:
+                previous = previous.previous_line_id
+            if line.charge_type == "usage" and previous in terms and previous.meter_id == line.meter_id:
+                terms[line] = charging.count_on(terms[line], terms[previous], booked.get(previous.id, {}))
 
     @api.model
     def _load_booked(self, from_days):

@@ -1,5 +1,6 @@
 from freezegun import freeze_time
 
+from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
@@ -192,6 +193,70 @@ class TestUsage(UsageCommon):
         pending = contract.charge_ids.filtered(lambda charge: charge.state == "pending")
         self.assertEqual(sorted(pending.mapped("amount")), [-10.0, 20.0])
         self.assertEqual(record.charge_id, pending.filtered(lambda charge: charge.amount > 0))
+
+    @freeze_time("2026-02-10")
+    def test_invariant_6_brackets_count_the_period_when_an_amendment_keeps_the_price(self):
+        price = self.env["billing.price"].create(
+            {
+                "code": "KWH", "product_id": self.product.id, "currency_id": self.company.currency_id.id,
+                "date_from": "2026-01-01", "pricing_model": "graduated", "minimum_amount": 30.0,
+                "bracket_ids": [
+                    Command.create({"up_to": 100.0, "unit_amount": 0.5}),
+                    Command.create({"up_to": 0.0, "unit_amount": 0.4}),
+                ],
+            }
+        )  # fmt: skip
+        contract = self.new_contract(
+            "2026-01-01", [{"charge_type": "usage", "meter_id": self.meter.id, "price_id": price.id}]
+        )
+        first = contract.line_ids
+        for day, quantity in (("05", 90), ("20", 90)):
+            self.use(contract, f"2026-01-{day} 10:00:00", quantity)
+        with freeze_time("2026-01-16"):
+            contract.action_amend({"lines": [{"line_id": first.id, "name": "KWH, house 2"}]}, "2026-01-15")
+            second = contract.line_ids - first
+            # Once more on its first day: a line without a day is passed over.
+            contract.action_amend({"lines": [{"line_id": second.id, "name": "KWH, house 3"}]}, "2026-01-15")
+        third = contract.line_ids - first - second
+        rows = contract.simulate("2026-02-01")
+        self.bill("2026-02-01", contract)
+        self.assertEqual([row["amount"] for row in rows], [45.0, 37.0])
+        charges = contract.charge_ids.grouped("contract_line_id")
+        self.assertEqual((charges[first].amount, charges[third].amount), (45.0, 37.0))
+        self.assertIn("for 180 in the whole period, less $\xa045.00 for 90 before the change", charges[third].explanation)
+        # Late for the line before: what comes after moves up into the second bracket.
+        self.use(contract, "2026-01-06 10:00:00", 10)
+        self.assertEqual(sum(amount for *_k, amount in self.booked(contract)), 86.0)
+        self.assertEqual(charges[first].amount + charges[third].amount, 82.0)
+        self.assertEqual(sorted(c.amount for c in contract.charge_ids.filtered("revision")), [-1.0, 5.0])
+        self.bill("2026-03-01", contract)
+        self.assertEqual(
+            sum(c.amount for c in contract.charge_ids if str(c.slot_start) < "2026-02-01"), 0.5 * 100 + 0.4 * 90
+        )
+        # Another price begins anew.
+        other = price.copy({"code": "OTHER", "minimum_amount": 0.0})
+        with freeze_time("2026-03-20"):
+            contract.action_amend({"lines": [{"line_id": third.id, "price_id": other.id}]}, "2026-03-15")
+        for day in ("05", "20"):
+            self.use(contract, f"2026-03-{day} 10:00:00", 90)
+        self.bill("2026-04-01", contract)
+        self.assertEqual([amount for start, _r, amount in self.booked(contract) if start > "2026-03"], [45.0, 45.0])
+        contract._touch(contract.date_start)
+        self.assertFalse(self.bill("2026-04-01", contract).move_ids)
+        contract._sweep()
+        self.assertFalse(self.env["billing.exception"].search([("check_id.code", "=", "drift")]))
+
+    @freeze_time("2026-01-20")
+    def test_usage_so_far_in_the_portal_counts_on_after_an_amendment(self):
+        contract = self.new_metered(meter=self.meter.copy({"code": "peak", "aggregation": "max"}))
+        self.use(contract, "2026-01-03 10:00:00", 100)
+        contract.action_amend({"lines": [{"line_id": contract.line_ids.id, "discount": 50.0}]}, "2026-01-15")
+        self.usage_model.create({"contract_line_id": contract.line_ids[-1:].id, "timestamp": "2026-01-18 10:00:00",
+                                 "quantity": 120})  # fmt: skip
+        [row] = contract._get_usage_to_date(fields.Date.to_date("2026-01-20"))
+        self.assertEqual(row["amount"], 1.0, "20 more than the peak before, at half the price")
+        self.bill("2026-02-01", contract)
+        self.assertEqual([amount for *_k, amount in self.booked(contract)], [10.0, 1.0])
 
     def test_closing_prorates_the_minimum(self):
         contract = self.new_metered(lines=[{"charge_type": "minimum", "price_unit": 62}])

@@ -22,13 +22,19 @@ class Inputs:
     """The frozen inputs of one slot's amount.
 
     ``quantity`` is in the unit of the price, ``discount`` a percentage (10 = 10 %).
-    The quantity of usage is the one input that stays open: late records change it.
+    The quantity of usage is the one input that stays open: late records change it. After an
+    amendment within the period that keeps the price, ``before`` is what was used in the period
+    under the line before, and ``total`` what it makes with ``quantity``. ``counts_on`` is False for
+    slots that were booked when brackets began anew with each line.
     """
 
     price: pricing.Price
     quantity: Decimal
     discount: Decimal
     method: str  # proration method, see proration.elapsed
+    before: Decimal | None = None
+    total: Decimal = Decimal(0)
+    counts_on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class Terms:
     days: tuple[usage.DayUsage, ...] = ()
     covered: Mapping[Period, Decimal] = field(default_factory=dict)
     handover: date | None = None  # from this day on another line charges in place of this one
+    before: tuple[usage.DayUsage, ...] | None = None  # of the first slot's period, see `count_on`
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +167,21 @@ def entitlement(terms: Terms, slot: recurrence.Slot, inputs: Inputs) -> Entitlem
     to the full price to the cent.
     """
     served = served_days(terms, slot)
-    gross, steps = pricing.evaluate(inputs.price, inputs.quantity)
+    earlier = Decimal(0)
+    if inputs.before is None:
+        gross, steps = pricing.evaluate(inputs.price, inputs.quantity)
+    else:  # what the period costs as a whole, less what it had cost up to then
+        gross, steps = pricing.evaluate(inputs.price, inputs.total)
+        earlier = pricing.evaluate(inputs.price, inputs.before)[0]
+        gross -= earlier
     full = gross * (1 - inputs.discount / 100)
     covered = Decimal(0)
     if not served:
         amount = Decimal(0)
     elif terms.kind in ("one_time", "usage"):  # usage is what it is: no share of the period
-        amount = money.round_amount(full, terms.rounding)
+        credit = earlier * (1 - inputs.discount / 100)
+        amount = money.round_amount(full + credit, terms.rounding)
+        amount -= money.round_amount(credit, terms.rounding)
     else:
         parts = proration.parts(
             full, inputs.method, slot.period_start, slot.period_end, served, terms.rounding
@@ -242,8 +257,44 @@ def slot_inputs(
     inputs = entry.inputs if entry else terms.inputs
     if terms.kind != "usage":
         return inputs, 0
-    quantity, count = usage.of_days(terms.aggregation, terms.days, served_days(terms, slot))
-    return replace(inputs, quantity=quantity), count
+    served = served_days(terms, slot)
+    quantity, count = usage.of_days(terms.aggregation, terms.days, served)
+    inputs = replace(inputs, quantity=quantity, before=None)
+    if terms.before is None or slot.start != terms.start or not inputs.counts_on:
+        return inputs, count
+    before, total = (
+        usage.of_days(terms.aggregation, found, [(slot.period_start, slot.period_end)])[0]
+        for found in (terms.before, terms.before + usage.in_days(terms.days, served))
+    )
+    return replace(inputs, before=before, total=total), count
+
+
+def count_on(terms: Terms, previous: Terms, booked: Mapping[date, Booked]) -> Terms:
+    """``terms`` of a usage line with what the line that it replaces counted in the same period.
+
+    Brackets, packages, flat and minimum amounts are for a period: when an amendment within it
+    keeps the price, the new line pays what the period costs as a whole less what it had cost
+    before. With another price it starts anew. At the start of a period there is nothing to count.
+
+    :param previous: terms of the line before, itself with what it counts on
+    :param booked: the ledger of the line before
+    """
+    kept = ("kind", "cycle", "anchor_start", "aggregation")
+    if (
+        terms.kind != "usage"
+        or previous.end != terms.start
+        or any(getattr(terms, name) != getattr(previous, name) for name in kept)
+    ):
+        return terms
+    slot = next(line_slots(previous, slot_start(previous, terms.start)), None)
+    if not slot or slot.period_end <= terms.start:
+        return terms
+    served = served_days(previous, slot)
+    inputs, _count = slot_inputs(previous, slot, booked.get(slot.start))
+    if not served or inputs.price != terms.inputs.price:
+        return terms
+    earlier = () if inputs.before is None else previous.before
+    return replace(terms, before=earlier + usage.in_days(previous.days, served))
 
 
 def differences(

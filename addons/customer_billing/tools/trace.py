@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from . import charging, pricing, proration, recurrence
 
-VERSION = 1
+VERSION = 2  # since 2 a usage line counts on within a period when the price was kept
 
 
 def from_difference(difference: charging.Difference) -> dict:
@@ -26,8 +26,11 @@ def from_difference(difference: charging.Difference) -> dict:
     )
     if inputs.method == "none":
         factor = Fraction(1 if should.served else 0)
+    counted = {} if inputs.before is None else {
+        "before": str(inputs.before), "total": str(inputs.total)
+    }  # fmt: skip
     return {
-        "v": VERSION,
+        "v": VERSION if inputs.counts_on else 1,
         "slot": [slot.start.isoformat(), slot.end.isoformat()],
         "period": [slot.period_start.isoformat(), slot.period_end.isoformat()],
         "served": served,
@@ -56,6 +59,7 @@ def from_difference(difference: charging.Difference) -> dict:
         "covered_amount": str(should.covered_amount),
         "records": difference.record_count,
         "amount": str(difference.amount),
+        **counted,
     }
 
 
@@ -75,6 +79,7 @@ def to_booked(
             quantity=Decimal(first["quantity"]),
             discount=Decimal(first["discount"]),
             method=first["method"],
+            counts_on=first["v"] > 1,
         ),
         served=tuple(
             (date.fromisoformat(start), date.fromisoformat(end)) for start, end in last["served"]

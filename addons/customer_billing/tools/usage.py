@@ -65,15 +65,26 @@ def of_days(
     >>> of_days('sum', january, [(date(2026, 1, 1), date(2026, 1, 31))])
     (Decimal('3'), 2)
     """
-    inside = []
-    for start, end in intervals:
-        first = bisect_left(days, start, key=_day)
-        inside += days[first : bisect_left(days, end, lo=first, key=_day)]
+    inside = in_days(days, intervals)
     records = [
         Record(datetime.fromordinal(found.day.toordinal()), found.quantity, found.key)
         for found in inside
     ]
     return aggregate(method, records), sum(found.count for found in inside)
+
+
+def in_days(days: Sequence[DayUsage], intervals: Iterable[Interval]) -> tuple[DayUsage, ...]:
+    """Return those of ``days``, sorted by day, that lie in ``intervals``.
+
+    >>> january = [DayUsage(date(2026, 1, day), Decimal(1)) for day in (1, 2, 31)]
+    >>> [str(found.day) for found in in_days(january, [(date(2026, 1, 2), date(2026, 1, 31))])]
+    ['2026-01-02']
+    """
+    inside = []
+    for start, end in intervals:
+        first = bisect_left(days, start, key=_day)
+        inside += days[first : bisect_left(days, end, lo=first, key=_day)]
+    return tuple(inside)
 
 
 def aggregate(method: Method, records: Iterable[Record]) -> Decimal:
