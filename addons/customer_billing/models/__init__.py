@@ -41,7 +41,9 @@ from . import (
     account_move_send,
     account_partial_reconcile,
     ir_actions_report,
+    mail_message,
     mail_notification,
+    mail_template,
     res_partner,
     res_partner_tier,
     res_partner_role,
@@ -49,6 +51,7 @@ from . import (
     res_partner_portal,
     res_users,
     res_company,
+    res_company_mail,
     res_config_settings,
     res_currency,
 )

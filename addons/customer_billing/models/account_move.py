@@ -579,14 +579,10 @@ class AccountMove(models.Model):
         A failure is written on the bill and tried again by the queue, ``MAX_TRIES`` times in
         all. Mails above the company's limit per hour stay in the queue.
         """
-        rooms = {company: company._get_billing_mail_room() for company in self.company_id}
         for move in self:
             channel = move._get_delivery_channel()
-            if channel == "email":
-                if rooms[move.company_id] <= 0:
-                    continue
-                rooms[move.company_id] -= 1
-            move._deliver_by(channel)
+            if channel != "email" or move.company_id._has_billing_mail_room():
+                move._deliver_by(channel)
 
     def _deliver_by(self, channel):
         """Deliver one bill by ``_deliver_<channel>`` and note what came of it.
@@ -725,7 +721,7 @@ class AccountMove(models.Model):
     def _get_deliverable_domain(self):
         """The queued bills that can go out now: no mails of companies that have mailed as many as they may."""
         queued = Domain("billing_delivery_state", "=", "queued") & Domain("state", "=", "posted")
-        companies = self._get_full_mail_companies()
+        companies = self.env["res.company"]._get_full_mail_companies()
         domain = Domain("company_id", "not in", companies.ids)
         for company in companies:  # the channel depends on the company
             others = self.with_company(company)._search(
@@ -735,12 +731,6 @@ class AccountMove(models.Model):
             )
             domain |= Domain("id", "in", others)
         return queued & domain
-
-    @api.model
-    def _get_full_mail_companies(self):
-        """Companies that have mailed as many bills in the last hour as they may."""
-        companies = self.env["res.company"].search([("billing_mails_per_hour", ">", 0)])
-        return companies.filtered(lambda company: company._get_billing_mail_room() <= 0)
 
     # Views
 

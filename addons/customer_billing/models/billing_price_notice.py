@@ -123,26 +123,26 @@ class BillingPriceNotice(models.Model):
 
     def _send(self):
         """Mail queued letters. A failure is written on the letter and tried again by the next
-        call, ``MAX_TRIES`` times in all."""
+        call, ``MAX_TRIES`` times in all. Letters above the company's limit of mails per hour stay queued."""
         template = self.env.ref("customer_billing.mail_template_price_notice")
         for notice in self.filtered(lambda notice: notice.state == "queued"):
             today = notice.company_id._get_billing_today()
             if notice._is_too_late(today):
                 notice._set_failed(notice._get_late_text(today))
                 continue
+            if not notice.company_id._has_billing_mail_room():
+                continue
             try:
                 with self.env.cr.savepoint():
                     notice._portal_ensure_token()
-                    mail_id = template.send_mail(
-                        notice.id,
-                        force_send=True,
-                        raise_exception=True,
-                        email_layout_xmlid="mail.mail_notification_light",
+                    mails_sudo = template._send_billing(
+                        notice, notice.company_id, force_send=True, email_layout_xmlid="mail.mail_notification_light"
                     )
-                    # sudo: what became of the mail; a bad address raises nothing
-                    mail_sudo = self.env["mail.mail"].sudo().browse(mail_id).exists()
-                    if mail_sudo.state == "exception":
-                        raise UserError(mail_sudo.failure_reason or notice._get_address_text())
+                    refused_sudo = mails_sudo.filtered(lambda mail: mail.state == "exception")
+                    if refused_sudo == mails_sudo:  # who has got it does not get it again
+                        raise UserError(refused_sudo[0].failure_reason or notice._get_address_text())
+                    for mail_sudo in refused_sudo:
+                        notice._message_log(body=notice._get_refused_text(mail_sudo))
             except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:
@@ -158,6 +158,13 @@ class BillingPriceNotice(models.Model):
                 )
             else:
                 notice.sudo().write({"state": "sent", "date": today, "error": False})  # protected
+
+    def _get_refused_text(self, mail):
+        return self.env._(
+            "The mail to %(partner)s failed: %(reason)s",
+            partner=", ".join(mail.recipient_ids.mapped("email")),
+            reason=mail.failure_reason or "",
+        )
 
     def _get_late_text(self, date):
         record = self.revision_id

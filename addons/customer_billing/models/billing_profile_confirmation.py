@@ -151,8 +151,8 @@ class BillingProfileConfirmation(models.Model):
             return False
         try:
             with self.env.cr.savepoint():
-                self.env.ref(template_xmlid).send_mail(
-                    self.id, email_layout_xmlid="mail.mail_notification_light"
+                self.env.ref(template_xmlid)._send_billing(
+                    self, self.company_id, email_layout_xmlid="mail.mail_notification_light"
                 )
         except (OperationalError, ConcurrencyError):
             raise
@@ -215,15 +215,22 @@ class BillingProfileConfirmation(models.Model):
             reminders = self._get_to_remind(company)[:MAIL_BATCH]
             commit(remaining=len(partners) + len(reminders))
             for partner in partners:
+                if not company._has_billing_mail_room():
+                    break
                 records = self.with_company(company)
                 records._get_asked(partner, company).sudo().state = "cancelled"  # protected; asked anew
                 records._ask(partner, company)
                 if not commit(1):
                     return
             for record in reminders:
+                if not company._has_billing_mail_room():
+                    break
                 record.with_company(company).sudo()._remind_or_escalate()  # protected fields
                 if not commit(1):
                     return
+            if not company._has_billing_mail_room():
+                company._call_when_billing_mails_may_leave("customer_billing.ir_cron_profile")
+                commit(remaining=0)
 
     @api.model
     def _note_refused_mails(self):

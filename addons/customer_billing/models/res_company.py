@@ -38,14 +38,14 @@ class ResCompany(models.Model):
         "bill with a negative total is a credit note in any case.",
     )
     billing_mails_per_hour = fields.Integer(
-        string="Bills Mailed per Hour",
+        string="Mails per Hour",
         default=0,
-        help="At most so many bills and statements are mailed in an hour, so that a mail server does not refuse "
-        "them. 0: no limit.",
+        help="At most so many mails leave in an hour, bills, statements, reminders and letters together, so that a "
+        "mail server does not refuse them; what is left waits. 0: no limit.",
     )
 
     _billing_mails_per_hour_positive = models.Constraint(
-        "CHECK (billing_mails_per_hour >= 0)", "The number of bills mailed per hour is 0 or more."
+        "CHECK (billing_mails_per_hour >= 0)", "The number of mails per hour is 0 or more."
     )
 
     billing_profile_months = fields.Integer(
@@ -144,25 +144,6 @@ class ResCompany(models.Model):
                     # sudo: the switch is logged where all who work with the company see it
                     company.partner_id.sudo().message_post(body=message)
         return result
-
-    def _get_billing_mail_room(self):
-        """How many documents may still be mailed in this hour (infinite without a limit)."""
-        self.ensure_one()
-        company_sudo = self.sudo()  # a setting and a count, whoever sends
-        if not company_sudo.billing_mails_per_hour:
-            return float("inf")
-        since = fields.Datetime.subtract(fields.Datetime.now(), hours=1)
-        return company_sudo.billing_mails_per_hour - company_sudo._count_billing_mails(since)
-
-    def _count_billing_mails(self, since):
-        """How many documents of this company were mailed since a time, as superuser. Override to add others."""
-        return self.env["account.move"].search_count(
-            [
-                ("company_id", "=", self.id),
-                ("billing_delivery_channel", "=", "email"),
-                ("billing_delivery_date", ">", since),
-            ]
-        )
 
     def _get_billing_today(self):
         """Today in the time zone of this company (of its partner, else UTC)."""

@@ -118,6 +118,15 @@ class ResPartner(models.Model):
             result[partner] = chosen.sudo(self.env.su)
         return result
 
+    def _group_by_billing_lang(self, default):
+        """These recipients by the language that each of them reads; the first one's comes first.
+
+        :param str default: the language of those who have none
+        :return: {code: contacts}
+        """
+        installed = {code for code, _name in self.env["res.lang"].get_installed()}
+        return self.grouped(lambda partner: partner.lang if partner.lang in installed else default or self.env.lang)
+
     def _get_nearest(self, partner):
         """Those of ``self`` that are ``partner`` or below it, else below its parent, up to the customer."""
         mine = self.filtered(lambda contact: contact.commercial_partner_id == partner.commercial_partner_id)

@@ -20,6 +20,7 @@ class TestDelivery(BillingCommon):
 
         def send(_model, moves, **settings):
             self.mailed.append(moves.id)
+            moves.message_post(body="Your bill", partner_ids=moves.partner_id.ids)
 
         self.startPatcher(patch.object(AccountMoveSend, "_generate_and_send_invoices", send))
 
@@ -170,7 +171,7 @@ class TestDelivery(BillingCommon):
         self.company.billing_mails_per_hour = 1
         run = self.posted(2)
         run.action_send()
-        self.assertEqual(self.env["account.move"]._get_full_mail_companies(), self.company)
+        self.assertEqual(self.env["res.company"]._get_full_mail_companies(), self.company)
         with self.in_job() as commits:
             self.env["account.move"]._cron_deliver()
         self.assertEqual(commits, [0, 0], "nothing to do: the job is not called again at once")

@@ -236,7 +236,7 @@ class BillingCase(models.Model):
             name = f"notices/{notice.date_sent:%Y-%m-%d}_{safe_file_name(notice.step_id.name, str(notice.id))}"
             yield f"{name}.html", lambda notice=notice: self._render_handover("handover_notice", notice=notice)
             letters = self.env["ir.attachment"].search([("res_model", "=", notice._name), ("res_id", "=", notice.id)])
-            for attachment in letters | notice.mail_message_id.attachment_ids:
+            for attachment in letters | notice._get_messages().attachment_ids:
                 path = f"{name}_{attachment.id}_{safe_file_name(attachment.name, 'file')}"
                 yield path, lambda attachment=attachment: attachment.with_prefetch().raw
 
@@ -322,11 +322,11 @@ class BillingCase(models.Model):
         """The proof of sending: a row for each notice that went out and each of its recipients."""
         rows = []
         for notice in self.notice_ids.filtered(lambda notice: notice.state == "sent").sorted("date_sent"):
-            message = notice.mail_message_id
             common = [notice.name, notice.step_id.name, notice.channel, self._format_handover_amount(notice.amount),
-                      notice.date_sent.isoformat(" "), message.message_id or ""]  # fmt: skip
-            recipients = message and self._get_handover_recipients(message) or [("", "", "")]
-            rows += [[*common, *recipient, notice.error or ""] for recipient in recipients]
+                      notice.date_sent.isoformat(" ")]  # fmt: skip
+            for message in notice._get_messages() or [notice.mail_message_id]:
+                recipients = message and self._get_handover_recipients(message) or [("", "", "")]
+                rows += [[*common, message.message_id or "", *recipient, notice.error or ""] for recipient in recipients]
         head = ["notice", "step", "channel", "amount", "sent_utc", "message_id", "recipient", "address", "outcome",
                 "failure"]  # fmt: skip
         return self._write_csv(head, rows)

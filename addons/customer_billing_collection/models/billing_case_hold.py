@@ -198,7 +198,7 @@ class BillingCase(models.Model):
         self.ensure_one()
         if self.partner_id._get_dunning_recipients():
             # sudo: collectors may not read what a template shows of bills and contracts
-            template.sudo().send_mail(record.id, force_send=False)
+            template.sudo()._send_billing(record, self.company_id)
             return
         user = self.collector_id or self.env.user
         env = self.with_context(lang=user.lang).env

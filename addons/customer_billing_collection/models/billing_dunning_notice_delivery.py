@@ -4,7 +4,7 @@ import logging
 from markupsafe import escape
 from psycopg2 import OperationalError
 
-from odoo import api, fields, models
+from odoo import Command, api, fields, models
 from odoo.exceptions import AccessError, ConcurrencyError, UserError
 
 from .billing_case import CLOSED
@@ -110,6 +110,7 @@ class BillingDunningNotice(models.Model):
             ("state", "=", "queued"),
             ("channel", "!=", "letter"),
             ("step_id.policy_id", "not in", self._get_resting_policies().ids),
+            *self._get_room_domain(),
         ]
         commit(remaining=self.search_count(domain))
         batch = self.search(domain, order="tries, id", limit=DELIVERY_BATCH)
@@ -124,8 +125,14 @@ class BillingDunningNotice(models.Model):
                 _logger.info("Notices %s are sent later: %s", notices.ids, error)
             if not commit(len(notices)):
                 return
-        if self.search_count([*domain, ("tries", "=", 0)], limit=1):
+        if self.search_count([*domain, *self._get_room_domain(), ("tries", "=", 0)], limit=1):
             self.env.ref("customer_billing_collection.ir_cron_send").sudo()._trigger()
+
+    @api.model
+    def _get_room_domain(self):
+        """No mails of companies that have mailed as many in this hour as they may."""
+        full = self.env["res.company"]._get_full_mail_companies()
+        return ["|", ("channel", "!=", "email"), ("company_id", "not in", full.ids)]
 
     @api.model
     def _get_resting_policies(self):
@@ -142,11 +149,14 @@ class BillingDunningNotice(models.Model):
         """Send queued notices, each after a look at what is open now; those of a customer and step as one message.
 
         What is recorded and the mail that waits for the mail server are one transaction: stopping at any moment sends
-        nothing twice. A failure is written on the notice and tried again by the job, ``MAX_TRIES`` times in all.
+        nothing twice. A failure is written on the notice and tried again by the job, ``MAX_TRIES`` times in all. Mails
+        above the company's limit per hour stay queued.
 
         :param bool raising: let errors through instead
         """
         for notices in self._group_joint():
+            if notices[0].channel == "email" and not notices[0].company_id._has_billing_mail_room():
+                continue
             try:
                 with self.env.cr.savepoint():
                     notices._send()
@@ -265,7 +275,15 @@ class BillingDunningNotice(models.Model):
         recipients = self.case_id.partner_id._get_dunning_recipients()
         if not recipients:
             return self._send_call_instead("no_address")
-        lang = recipients[:1].lang or self.partner_id.lang or self.env.lang
+        groups = recipients._group_by_billing_lang(self.partner_id.lang)
+        messages = [self._post_mail(lang, contacts) for lang, contacts in groups.items()]
+        self.case_id.message_subscribe(self.case_id.collector_id.partner_id.ids)  # who gets the answers
+        self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
+        first, *others = [message.id for message in messages]
+        return {"mail_message_id": first, "other_message_ids": [Command.set(others)]}
+
+    def _post_mail(self, lang, recipients):
+        """Mail the notice to those who read one language; returns the message."""
         template_sudo = self._get_template().with_context(lang=lang)
         notice = self.with_context(lang=lang)
         [subject] = template_sudo._render_field("subject", notice.ids, set_lang=lang).values()
@@ -274,7 +292,7 @@ class BillingDunningNotice(models.Model):
         ).values()
         author = self.collector_id.partner_id or self.company_id.partner_id
         # through the queue: the mail leaves after this transaction is committed, or never
-        message = self.case_id.with_context(lang=lang, mail_notify_force_send=False).message_post(
+        return self.case_id.with_context(lang=lang, mail_notify_force_send=False).message_post(
             subject=subject,
             body=body,
             partner_ids=recipients.ids,
@@ -289,9 +307,10 @@ class BillingDunningNotice(models.Model):
             force_record_name=self.name,
             force_email_lang=lang,
         )
-        self.case_id.message_subscribe(self.case_id.collector_id.partner_id.ids)  # who gets the answers
-        self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
-        return {"mail_message_id": message.id}
+
+    def _get_messages(self):
+        """The messages by which these notices went out, one for each language."""
+        return self.mail_message_id | self.other_message_ids
 
     def _send_call(self):
         """A task for the collector."""
@@ -353,8 +372,9 @@ class BillingDunningNotice(models.Model):
         """Mails that the server refused or that came back: the notice has failed, and the collector calls."""
         failed = self.env["mail.notification"]._get_billing_failures("billing.case").grouped("mail_message_id")
         messages = self.env["mail.message"].sudo().browse([message.id for message in failed])
-        for notice in self.search([("mail_message_id", "in", messages.ids), ("error", "=", False)]):
-            notification = failed[notice.mail_message_id.sudo()][:1]
+        sent = ["|", ("mail_message_id", "in", messages.ids), ("other_message_ids", "in", messages.ids)]
+        for notice in self.search([*sent, ("error", "=", False)]):
+            notification = failed[(notice._get_messages().sudo() & messages)[0]][:1]
             error = self.env._(
                 "The mail to %(partner)s failed: %(reason)s",
                 partner=notification.res_partner_id.email or "",

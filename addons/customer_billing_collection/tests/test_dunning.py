@@ -137,6 +137,51 @@ class TestSending(CollectionCommon):
         for text in (first.name, second.name, "120.00"):
             self.assertIn(text, notice.mail_message_id.body)
 
+    @freeze_time("2026-03-14 12:00:00")
+    def test_reminders_share_the_limit_of_mails(self):
+        self.company.billing_mails_per_hour = 1
+        for partner in (self.customer, self.other_customer):
+            self.invoice("2026-03-10", 100.0, partner=partner)
+        self.night()
+        notices = (self.case() | self.case(self.other_customer)).notice_ids
+        self.assertEqual(sorted(notices.mapped("state")), ["queued", "sent"])
+        self.send()
+        self.assertEqual(notices.mapped("state").count("sent"), 1)
+        notices.filtered(lambda notice: notice.state == "queued").action_send()
+        self.assertEqual(notices.mapped("state").count("sent"), 1)
+        with freeze_time("2026-03-14 13:00:01"):
+            self.send()
+        self.assertEqual(set(notices.mapped("state")), {"sent"})
+        self.assertEqual(len(notices.mail_message_id), 2)
+
+    @freeze_time("2026-03-14")
+    def test_each_recipient_reads_the_own_language(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        contacts = self.env["res.partner"].create(
+            [
+                {"name": lang, "parent_id": self.customer.id, "email": f"{lang}@customer.example", "lang": lang,
+                 "billing_role_collection": True}
+                for lang in ("en_US", "zh_CN")
+            ]
+        )  # fmt: skip
+        self.propose()
+        template = self.notice._get_template()
+        template.with_context(lang="en_US").subject = "In English"
+        template.with_context(lang="zh_CN").subject = "中文"
+        self.send()
+        messages = self.notice._get_messages()
+        self.assertEqual(
+            {(message.subject, message.partner_ids) for message in messages},
+            {("In English", contacts[0]), ("中文", contacts[1])},
+        )
+        other = self.notice.other_message_ids
+        other.notification_ids.sudo().write({"notification_status": "bounce", "failure_reason": "no such user"})
+        self.env["billing.dunning.notice"]._note_delivery_failures()
+        self.assertIn("no such user", self.notice.error)
+        proof = self.case()._write_handover_notices().decode()
+        for message in messages:
+            self.assertIn(message.message_id, proof)
+
     def test_invariant_14_never_back_to_an_earlier_step(self):
         old = self.invoice("2026-03-10", 100.0)
         with freeze_time("2026-03-31"):

@@ -394,7 +394,7 @@ class BillingPaymentAttempt(models.Model):
         else:
             self.move_id._set_billing_charge("failed")
             self._give_up()
-        self.env.ref("customer_billing_payment.mail_template_declined").send_mail(self.id)
+        self.env.ref("customer_billing_payment.mail_template_declined")._send_billing(self, self.company_id)
 
     def _give_up(self):
         """The bill is not charged any more: somebody looks after it, and collections take over."""

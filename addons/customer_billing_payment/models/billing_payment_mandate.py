@@ -209,7 +209,7 @@ class BillingPaymentMandate(models.Model):
                 left = (mandate.expiry_date - today).days
                 try:
                     with self.env.cr.savepoint():
-                        template.send_mail(mandate.id)
+                        template._send_billing(mandate, company)
                 except (OperationalError, ConcurrencyError):
                     raise
                 except Exception as error:  # told on the mandate; the others get theirs

@@ -2,7 +2,7 @@ import logging
 
 from psycopg2 import OperationalError
 
-from odoo import Command, api, fields, models
+from odoo import api, fields, models
 from odoo.exceptions import ConcurrencyError
 
 from ..tools.retry import HARD, decline_kind
@@ -116,10 +116,7 @@ class PaymentTransaction(models.Model):
             try:
                 with self.env.cr.savepoint():
                     recipients = tx.payment_id.partner_id._get_billing_recipients("billing")
-                    template.send_mail(
-                        tx.payment_id.id,
-                        email_values={"recipient_ids": [Command.set(recipients.ids)], "email_to": False},
-                    )
+                    template._send_billing(tx.payment_id, tx.company_id, recipients)
             except (OperationalError, ConcurrencyError):
                 raise
             except Exception as error:  # told on the payment; the others get theirs

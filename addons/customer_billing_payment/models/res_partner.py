@@ -253,7 +253,7 @@ class ResPartner(models.Model):
             balance = company.currency_id.format(balances[partner.id])
             template.with_company(company).with_context(
                 balance=balance, company_name=company.name, company_email=company.email_formatted
-            ).send_mail(partner.id)
+            )._send_billing(partner, company)
             owner = partner.billing_officer_id or partner.user_id or self.env.user
             env = owner.with_context(lang=owner.lang).env
             partner.activity_schedule(

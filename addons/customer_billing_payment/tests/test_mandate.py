@@ -193,3 +193,12 @@ class TestMandate(PaymentBillingCommon):
         move = self.contract_bill()
         with self.assertRaises(UserError):
             move.action_billing_charge()
+
+    def test_notices_share_the_limit_of_mails(self):
+        self.company.billing_mails_per_hour = 1
+        mandate = self.mandate(expiry_date=self.today + timedelta(days=20))
+        template = self.env.ref("customer_billing_payment.mail_template_expiry")
+        first, second = (template._send_billing(mandate, self.company) for _number in range(2))
+        self.assertFalse(first.scheduled_date)
+        self.assertEqual(second.scheduled_date, fields.Datetime.add(first.date, hours=1))
+        self.assertEqual((first.auto_delete, second.state), (False, "outgoing"))

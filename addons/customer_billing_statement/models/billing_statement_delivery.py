@@ -97,7 +97,6 @@ class BillingStatement(models.Model):
         """Issue and mail queued statements one by one. A failure is written on the statement and
         tried again by the queue, ``MAX_TRIES`` times in all. Mails above the company's limit per hour stay in the
         queue."""
-        rooms = {company: company._get_billing_mail_room() for company in self.company_id}
         stale = self.filtered(lambda s: s.state == "checked")._get_stale()
         for statement in self:
             if statement in stale:
@@ -108,9 +107,8 @@ class BillingStatement(models.Model):
             if not statement._get_recipients():
                 statement._fail_delivery(statement._describe_no_recipient(), final=True)
                 continue
-            if rooms[statement.company_id] <= 0:
+            if not statement.company_id._has_billing_mail_room():
                 continue
-            rooms[statement.company_id] -= 1
             started = fields.Datetime.now()
             try:
                 with self.env.cr.savepoint():
@@ -181,12 +179,19 @@ class BillingStatement(models.Model):
         self.ensure_one()
         return urljoin(self.get_base_url(), self.get_portal_url())
 
-    def _mail(self, template_xmlid):
-        """Post the mail of a template to the customer, with the PDF that was issued."""
+    def _mail(self, template_xmlid, **options):
+        """Post the mail of a template to the customer, with the PDF that was issued: a message for each language of the
+        recipients.
+
+        :param options: of ``message_post``
+        """
         self.ensure_one()
         template = self.env.ref(template_xmlid).sudo()  # the template is not the user's
-        lang = self._get_recipients()[:1].lang or self.partner_id.lang
-        template = template.with_context(lang=lang)
+        for lang, contacts in self._get_recipients()._group_by_billing_lang(self.partner_id.lang).items():
+            self._mail_in(lang, contacts, template.with_context(lang=lang), **options)
+
+    def _mail_in(self, lang, contacts, template, **options):
+        """Post the mail to those who read one language."""
         statement = self.with_context(lang=lang)
         [subject] = template._render_field("subject", self.ids, set_lang=lang).values()
         [body] = template._render_field(
@@ -196,7 +201,7 @@ class BillingStatement(models.Model):
         statement.message_post(
             subject=subject,
             body=body,
-            partner_ids=self._get_recipients().ids,
+            partner_ids=contacts.ids,
             attachments=[(self.pdf_name, self._get_file("pdf"))],
             author_id=author.id,
             email_from=author.email_formatted or self.company_id.email_formatted,
@@ -204,6 +209,7 @@ class BillingStatement(models.Model):
             subtype_xmlid="mail.mt_comment",
             email_layout_xmlid="mail.mail_notification_light",
             email_add_signature=False,
+            **options,
         )
 
     @api.model
@@ -214,7 +220,7 @@ class BillingStatement(models.Model):
         domain = [
             ("delivery_state", "=", "queued"),
             ("state", "in", ("checked", "sent", "disputed")),
-            ("company_id", "not in", self.env["account.move"]._get_full_mail_companies().ids),
+            ("company_id", "not in", self.env["res.company"]._get_full_mail_companies().ids),
         ]
         # What failed waits for the next time: three tries at once would be one.
         commit(remaining=self.search_count([*domain, ("delivery_tries", "=", 0)]))
@@ -278,7 +284,7 @@ class BillingStatement(models.Model):
         return True
 
     def _remind(self):
-        self._mail("customer_billing_statement.mail_template_reminder")
+        self._mail("customer_billing_statement.mail_template_reminder", **self.company_id._get_billing_mail_delay())
         self.sudo().write(  # protected fields
             {"date_reminded": fields.Datetime.now(), "reminder_count": self.reminder_count + 1}
         )
@@ -306,12 +312,16 @@ class BillingStatement(models.Model):
                 order="id",
             )
         commit(remaining=len(due))
+        full = self.env["res.company"]
         for statement in due:
             statement = statement.try_lock_for_update(allow_referencing=True)
-            if statement.state == "sent":
+            if statement.state == "sent" and not statement.company_id._has_billing_mail_room():
+                full |= statement.company_id
+            elif statement.state == "sent":
                 statement.with_company(statement.company_id)._remind_or_escalate()
             if not commit(1):
-                return
+                break
+        full._call_when_billing_mails_may_leave("customer_billing_statement.ir_cron_remind")
 
     def _remind_or_escalate(self):
         """The next reminder, or a task when all were sent; a reminder that fails is a task too."""

@@ -68,8 +68,3 @@ class ResCompany(models.Model):
         "AND billing_statement_reminder_max >= 0)",
         "Days and numbers of reminders are not negative.",
     )
-
-    def _count_billing_mails(self, since):
-        return super()._count_billing_mails(since) + self.env["billing.statement"].search_count(
-            [("company_id", "=", self.id), ("delivery_date", ">", since)]
-        )

@@ -3,7 +3,7 @@ from unittest.mock import patch
 
 from psycopg2 import IntegrityError
 
-from odoo import Command
+from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tools import SQL, mute_logger
@@ -562,7 +562,7 @@ class TestIssued(StatementCommon):
         self.company.billing_mails_per_hour = 1  # setUp has sent one
         self.statement_.sudo().delivery_state = "queued"
         sent = self.statement_.delivery_date
-        self.assertEqual(self.env["account.move"]._get_full_mail_companies(), self.company)
+        self.assertEqual(self.env["res.company"]._get_full_mail_companies(), self.company)
         self.statement_._deliver()
         with self.in_job():
             self.env["billing.statement"]._cron_deliver()
@@ -571,6 +571,48 @@ class TestIssued(StatementCommon):
         with self.in_job():
             self.env["billing.statement"]._cron_deliver()
         self.assertEqual(self.statement_.delivery_state, "sent")
+
+    def test_reminders_share_the_limit_of_mails(self):
+        self.company.billing_statement_reminder_days = 7
+        statement = self.statement_
+        statement.sudo().date_sent = fields.Datetime.subtract(fields.Datetime.now(), days=8)
+        self.company.billing_mails_per_hour = 1  # setUp has sent one
+        with self.in_job():
+            self.env["billing.statement"]._cron_remind()
+        self.assertEqual(statement.reminder_count, 0)
+        self.company.billing_mails_per_hour = 2
+        with self.in_job():
+            self.env["billing.statement"]._cron_remind()
+            self.env["billing.statement"]._cron_remind()
+        self.assertEqual(statement.reminder_count, 1)
+        self.assertFalse(self.company._has_billing_mail_room())
+        statement.action_remind()  # a person has said so: the mail waits in the queue
+        message = statement.message_ids[0]
+        self.assertGreater(message.date, fields.Datetime.now())
+        self.assertFalse(message.notification_ids)
+        self.assertEqual(self.company._get_billing_mail_time(), fields.Datetime.add(statement.message_ids[1].date, hours=1))
+
+    def test_each_recipient_gets_it_in_the_own_language(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        contacts = self.env["res.partner"].create(
+            [
+                {"name": lang, "parent_id": self.customer.id, "email": f"{lang}@customer.example", "lang": lang,
+                 "billing_role_billing": True}
+                for lang in ("en_US", "zh_CN")
+            ]
+        )  # fmt: skip
+        template = self.env.ref("customer_billing_statement.mail_template_statement")
+        template.with_context(lang="en_US").subject = "In English"
+        template.with_context(lang="zh_CN").subject = "中文"
+        before = self.statement_.message_ids
+        self.statement_.action_send()
+        messages = (self.statement_.message_ids - before).filtered("notification_ids")
+        self.assertEqual(
+            {(message.subject, message.partner_ids) for message in messages},
+            {("In English", contacts[0]), ("中文", contacts[1])},
+        )
+        files = messages.attachment_ids
+        self.assertEqual((len(files), len(set(files.mapped("checksum")))), (2, 1), "the PDF is the one that was issued")
 
     def test_a_mail_that_comes_back_is_a_task(self):
         statement = self.statement_
