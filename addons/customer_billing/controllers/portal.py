@@ -1,4 +1,4 @@
-from odoo import http
+from odoo import SUPERUSER_ID, http
 from odoo.exceptions import AccessError, MissingError
 from odoo.fields import Domain
 from odoo.http import request
@@ -159,6 +159,7 @@ class BillingPortal(PortalAccount):
         }
         lines -= lines.browse().union(*followers.values())
         taxed_prices = contract_sudo.company_id.account_price_include == "tax_included"
+        shows_money = request.env.user._sees_bills()
         values = {
             "page_name": "contract",
             "contract": contract_sudo,
@@ -168,37 +169,43 @@ class BillingPortal(PortalAccount):
             "period_sentence": contract_sudo.plan_id._describe_periods(),
             "renewal_sentence": contract_sudo.plan_id._describe_term(),
             "lines": lines,
+            "shows_money": shows_money,
             "line_prices": {line.id: self._get_line_price(line) for line in lines},
             "next_prices": {
                 line.id: self._get_next_prices(line, followers) for line in lines
             },
             "price_notices": self._get_price_notices(contract_sudo),
             "format_number": self._format_number,
-            "period_total": sum(
-                line.price_subtotal for line in lines if line.charge_type == "recurring" and line.is_current
-            ),
+            "period_total": shows_money
+            and sum(line.price_subtotal for line in lines if line.charge_type == "recurring" and line.is_current),
             "taxed_prices": taxed_prices,
             "pauses": contract_sudo.pause_ids.filtered(
                 lambda pause: not pause.date_to or pause.date_to >= today
             ).sorted("date_from"),
             "backend_url": f"/odoo/billing.contract/{contract_sudo.id}",
             **self._get_contract_changes(contract_sudo),
-            "next_bill": request.env.user._sees_bills() and contract_sudo._preview_next_bill(),
+            "next_bill": shows_money and contract_sudo._preview_next_bill(),
             "usage_to_date": contract_sudo._get_usage_to_date(today),
             **self._get_contract_bills(contract_sudo),
         }
         values = self._get_page_view_values(
             contract_sudo, access_token, values, "my_contracts_history", False, **kwargs
         )
-        if request.env.user.share and not access_token:
-            values["token"] = contract_sudo._portal_ensure_token()  # to post messages
+        if request.env.user.share and not access_token:  # to post messages
+            if shows_money:
+                values["token"] = contract_sudo._portal_ensure_token()
+            else:  # no key of the page, which shows everything to whoever has it
+                contract_sudo.with_user(SUPERUSER_ID)._portal_ensure_token()
+                author = request.env.user.partner_id
+                values |= {"pid": author.id, "hash": contract_sudo._sign_token(author.id)}
         return values
 
     def _get_contract_changes(self, contract):
         """What the reader may change in the contract, and what was asked for already."""
         requests = request.env["billing.request"]
         customer = request.env.user.partner_id.commercial_partner_id
-        if request.env.user.share and contract.partner_id.commercial_partner_id == customer:
+        user = request.env.user
+        if user.share and user._sees_bills() and contract.partner_id.commercial_partner_id == customer:
             open_requests = requests.search([("contract_id", "=", contract.id), ("state", "=", "requested")])
             asked = set(open_requests.mapped("kind"))
             kinds = requests.sudo()._get_kinds(contract)  # settings and prices are closed to customers

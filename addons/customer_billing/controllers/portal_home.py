@@ -235,6 +235,8 @@ class BillingPortalHome(PortalAccount):
 
     @http.route("/my/prices", type="http", auth="user", website=True, readonly=True)
     def portal_my_prices(self, **kw):
+        if not request.env.user._sees_bills():
+            return request.redirect("/my")
         # sudo: customers read the published prices only, of the companies that they deal with
         prices_sudo = request.env["billing.price"].sudo()._search_published(
             request.env.companies, fields.Date.context_today(request.env.user)

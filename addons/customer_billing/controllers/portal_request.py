@@ -16,14 +16,17 @@ class BillingPortalRequest(CustomerPortal):
     def _get_own_contract(self, contract_id):
         """The contract as superuser, the visitor staying the user, if it is one of the visitor's company.
 
-        Whoever only pays for another customer's contract, staff, and a link with a token change nothing.
+        Whoever only pays for another customer's contract, contacts who are not shown prices, staff, and a link with a
+        token change nothing.
 
         :raises AccessError, MissingError: it is not
         """
         self._document_check_access("billing.contract", contract_id)
         contract_sudo = request.env["billing.contract"].sudo().browse(contract_id)  # access was checked
         customer = request.env.user.partner_id.commercial_partner_id
-        if request.env.user._is_internal() or contract_sudo.partner_id.commercial_partner_id != customer:
+        user = request.env.user
+        is_own = contract_sudo.partner_id.commercial_partner_id == customer
+        if user._is_internal() or not is_own or not user._sees_bills():  # a change is confirmed with what it costs
             raise AccessError(request.env._("Only the customer changes this contract here."))
         return contract_sudo
 

@@ -48,6 +48,7 @@ class BillingPortalUsage(CustomerPortal):
             {
                 **self._prepare_portal_layout_values(),
                 "page_name": "usage",
+                "shows_money": request.env.user._sees_bills(),
                 "contracts": contracts,
                 "rows_by_contract": rows,
                 "pager": pager,
@@ -85,6 +86,7 @@ class BillingPortalUsage(CustomerPortal):
             {
                 **self._prepare_portal_layout_values(),
                 "page_name": "contract_usage",
+                "shows_money": request.env.user._sees_bills(),
                 "contract": contract_sudo,
                 "by": by,
                 "meters": meters,

@@ -2,6 +2,7 @@ from . import (
     billing_protected_mixin,
     billing_import_mixin,
     billing_job_mixin,
+    billing_money_mixin,
     billing_plan,
     billing_price,
     billing_price_bracket,

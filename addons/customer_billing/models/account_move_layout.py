@@ -17,6 +17,7 @@ class ResCompany(models.Model):
         default="detailed",
         required=True,
         help="How bills of contracts are printed for customers that want no other layout.",
+        groups="base.group_user",
     )
 
 
@@ -44,7 +45,7 @@ class AccountMove(models.Model):
         if any(line.display_type != "product" for line in self.invoice_line_ids):
             return "detailed"
         partner = self.commercial_partner_id.with_company(self.company_id)
-        return partner.billing_layout or self.company_id.billing_layout
+        return partner.billing_layout or self.company_id.sudo().billing_layout  # a setting, whoever reads the bill
 
     def _get_billing_groups(self):
         """The lines of this bill under headings: by site, else by contract when there are several.

@@ -37,9 +37,8 @@ class AccountMoveSend(models.AbstractModel):
         parts = []
         for code, contacts in groups.items():
             subject, body = self._get_billing_texts(move, template, code)
-            parts.append(
-                {**data, "mail_lang": code, "mail_subject": subject, "mail_body": body, "mail_partner_ids": contacts.ids}
-            )
+            texts = {"mail_lang": code, "mail_subject": subject, "mail_body": body}
+            parts.append({**data, **texts, "mail_partner_ids": contacts.ids})
         return parts
 
     @api.model

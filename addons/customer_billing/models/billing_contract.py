@@ -29,6 +29,7 @@ class BillingContract(models.Model):
     _inherit = [
         "billing.protected.mixin",
         "billing.import.mixin",
+        "billing.money.mixin",
         "portal.mixin",
         "mail.thread",
         "mail.activity.mixin",
@@ -36,6 +37,7 @@ class BillingContract(models.Model):
     _order = "date_start desc, id desc"
     _check_company_auto = True
     _rec_names_search = ["name", "client_ref", "partner_id.name"]
+    _billing_money = frozenset(("access_token",))
     _billing_protected = frozenset(
         ("state", "next_bill_date", "close_reason_id", "move_ids", "last_sweep_date", "mrr", "tier_id")
     )
@@ -688,7 +690,8 @@ class BillingContract(models.Model):
 
     @api.model
     def _cron_refresh_states(self):
-        """Nightly: contracts that begin or end a pause, or end, today change their state."""
+        """Nightly: contracts that begin or end a pause, or end, today change their state; logins see our companies."""
+        self.env["res.partner"]._open_all_billing_companies()
         for company in self.env["res.company"].search([("active", "=", True)]):
             today = company._get_billing_today()
             contracts = self.search(

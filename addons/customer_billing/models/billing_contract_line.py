@@ -22,9 +22,10 @@ class BillingContractLine(models.Model):
 
     _name = "billing.contract.line"
     _description = "Billing Contract Line"
-    _inherit = ["billing.protected.mixin"]
+    _inherit = ["billing.protected.mixin", "billing.money.mixin"]
     _order = "contract_id, sequence, id"
     _check_company_auto = True
+    _billing_money = frozenset(("price_id", "price_unit", "discount", "price_subtotal"))
     _billing_protected = frozenset(
         (
             "recompute_from", "plan_id", "previous_line_id", "partner_id", "company_id",

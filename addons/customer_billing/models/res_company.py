@@ -12,15 +12,18 @@ class ResCompany(models.Model):
         default=True,
         help="Bills above the limit are posted only after a billing manager other than the one "
         "who prepared the run approved it.",
+        groups="base.group_user",
     )
     billing_approval_amount = fields.Monetary(
-        string="Approval Above", default=10_000.0, help="Total of one bill in company currency."
+        string="Approval Above", default=10_000.0, help="Total of one bill in company currency.",
+        groups="base.group_user",
     )
     billing_ageing_bounds = fields.Char(
         string="Ageing Buckets",
         default="30, 60, 90, 120",
         required=True,
         help="Last days of the first four buckets of what is overdue; the fifth one has no end.",
+        groups="base.group_user",
     )
     billing_ageing_basis = fields.Selection(
         [("due", "Due date"), ("invoice", "Invoice date")],
@@ -28,6 +31,7 @@ class ResCompany(models.Model):
         default="due",
         required=True,
         help="The date from which the days of an open item are counted.",
+        groups="base.group_user",
     )
     billing_credit_mode = fields.Selection(
         [("line", "Negative lines on the next bill"), ("note", "Credit notes of their own")],
@@ -36,12 +40,14 @@ class ResCompany(models.Model):
         required=True,
         help="How corrections in the customer's favour of what was billed earlier are printed. A "
         "bill with a negative total is a credit note in any case.",
+        groups="base.group_user",
     )
     billing_mails_per_hour = fields.Integer(
         string="Mails per Hour",
         default=0,
         help="At most so many mails leave in an hour, bills, statements, reminders and letters together, so that a "
         "mail server does not refuse them; what is left waits. 0: no limit.",
+        groups="base.group_user",
     )
 
     _billing_mails_per_hour_positive = models.Constraint(
@@ -52,9 +58,11 @@ class ResCompany(models.Model):
         string="Confirm the Profile Every",
         default=6,
         help="After so many months customers are asked whether what we know about them is right. 0: never.",
+        groups="base.group_user",
     )
     billing_profile_reminder_days = fields.Integer(
-        string="Remind After", default=14, help="Days without an answer, until a reminder."
+        string="Remind After", default=14, help="Days without an answer, until a reminder.",
+        groups="base.group_user",
     )
 
     _billing_profile_positive = models.Constraint(
@@ -100,6 +108,7 @@ class ResCompany(models.Model):
         string="Notice of New Prices",
         default=30,
         help="Customers are told about new prices at least this many days before.",
+        groups="base.group_user",
     )
 
     _billing_price_notice_days_positive = models.Constraint(
@@ -112,9 +121,11 @@ class ResCompany(models.Model):
         default="propose",
         required=True,
         help="What the nightly job does when the rules say that a customer has another tier.",
+        groups="base.group_user",
     )
     billing_tier_cursor = fields.Integer(
-        readonly=True, help="The last customer graded by a nightly job that is not done yet."
+        readonly=True, help="The last customer graded by a nightly job that is not done yet.",
+        groups="base.group_user",
     )
 
     def write(self, vals):

@@ -1,5 +1,5 @@
-from odoo import Command, fields, models
-from odoo.tools import format_date
+from odoo import Command, api, fields, models
+from odoo.tools import SQL, format_date
 
 MAX_PREVIEWED = 200  # contracts whose next bill is computed for one page
 
@@ -44,6 +44,37 @@ class ResPartner(models.Model):
                     ("company_ids", "not in", found.ids),
                 ]
             ).company_ids = [Command.link(found.id)]
+
+    @api.model
+    def _open_all_billing_companies(self):
+        """The same for all portal logins, with one statement: those that came with no grant, and contracts that did not
+        become active here, as after an import or when contacts changed."""
+        self.env["billing.contract"].flush_model(["company_id", "partner_id", "invoice_partner_id", "state"])
+        self.env["res.partner"].flush_model(["parent_id", "commercial_partner_id"])
+        self.env["res.users"].flush_model(["partner_id", "company_ids", "share", "active"])
+        rows = self.env.execute_query(
+            SQL(
+                """WITH RECURSIVE customer(company_id, partner_id) AS (
+                       SELECT company_id, unnest(ARRAY[partner_id, invoice_partner_id])
+                         FROM billing_contract WHERE state <> 'draft'
+                       UNION
+                       SELECT customer.company_id, partner.parent_id
+                         FROM customer JOIN res_partner partner ON partner.id = customer.partner_id
+                        WHERE partner.parent_id IS NOT NULL
+                   )
+                   SELECT customer.company_id, array_agg(DISTINCT login.id)
+                     FROM customer
+                     JOIN res_partner contact ON contact.commercial_partner_id = customer.partner_id
+                     JOIN res_users login ON login.partner_id = contact.id AND login.share AND login.active
+                    WHERE NOT EXISTS (SELECT FROM res_company_users_rel known
+                                       WHERE known.user_id = login.id AND known.cid = customer.company_id)
+                    GROUP BY customer.company_id
+                    ORDER BY customer.company_id"""
+            )
+        )
+        for company_id, user_ids in rows:
+            # sudo: logins are the system's
+            self.env["res.users"].sudo().browse(user_ids).company_ids = [Command.link(company_id)]
 
     def _get_guarded_values(self, values):
         """The names of those of ``values`` that change what is printed on bills or decides about taxes: name and tax

@@ -1,4 +1,6 @@
 import io
+import re
+from urllib.parse import urlparse
 
 import openpyxl
 
@@ -12,7 +14,7 @@ from .test_portal import BillingPortalCommon
 
 MONEY_MODELS = (
     "account.move", "account.move.line", "billing.charge", "billing.dispute", "billing.price.notice",
-    "billing.profile.confirmation",
+    "billing.profile.confirmation", "billing.request",
 )  # fmt: skip
 SERVICE_MODELS = ("billing.contract", "billing.contract.line", "billing.contract.pause", "billing.usage")
 
@@ -53,6 +55,9 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
         cls.notice = revision.notice_ids.filtered(lambda notice: notice.partner_id == cls.customer)
         cls.notice.action_letter()
         cls.profile = cls.env["billing.profile.confirmation"]._ask(cls.customer, cls.company)
+        cls.request = cls.env["billing.request"].sudo().create(
+            {"contract_id": cls.contract.id, "kind": "pause", "date": fields.Date.today(), "amount_after": 77.0}
+        )
 
     def get(self, url, login):
         self.authenticate(login, login)
@@ -96,7 +101,7 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
             [("group_id", "=", portal.id), ("model_id.model", "=like", "billing.%")]
         )
         rules = self.env["ir.rule"].search([("groups", "=", False), ("domain_force", "like", "_sees_bills")])
-        terms = {"billing.plan", "billing.close.reason", "billing.meter", "billing.request"}
+        terms = {"billing.plan", "billing.close.reason", "billing.meter"}
         self.assertEqual(set((access.model_id - rules.model_id).mapped("model")), {*SERVICE_MODELS, *terms})
 
     def test_invariant_16_over_rpc(self):
@@ -166,6 +171,81 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
         for text in ("Balance", "Next bill", "Please confirm your details", "Prices change on"):
             self.assertNotIn(text, page)
         self.assertNotIn("contract_next_bill", self.get(f"/my/contracts/{self.contract.id}", "role_technical").text)
+
+    def test_invariant_16_prices_of_contracts_are_money(self):
+        line = self.contract.line_ids[0]
+        usage = self.usage.with_user(self.technical)
+        self.assertEqual(usage.quantity, 3)
+        for name, user in self.logins.items():
+            own, contract = line.with_user(user), self.contract.with_user(user)
+            self.assertEqual(own.read(["name", "quantity", "date_start"])[0]["quantity"], line.quantity)
+            reads = [
+                *((own.read, [field]) for field in line._billing_money),
+                *((own.search, [(field, "!=", False)]) for field in ("price_unit", "discount")),
+                (usage.with_user(user).search, [("contract_line_id.price_unit", ">", 0)]),
+                (own.formatted_read_group, [], [], ["price_unit:sum"]),
+                (contract.read, ["access_token"]),
+            ]
+            for method, *arguments in reads:
+                with self.subTest(login=name, arguments=arguments):
+                    if name == "technical":
+                        self.assertRaises(AccessError, method, *arguments)
+                    else:
+                        method(*arguments)
+        for record in (line, self.contract, self.usage):
+            values = record.with_user(self.technical).read()[0]
+            kinds = {record._fields[name].type for name in values}
+            self.assertFalse(kinds & {"monetary", "json"})
+            self.assertNotIn("100.0", str(values))
+        with self.assertRaises(AccessError):
+            self.contract.with_user(self.technical).simulate("2060-01-01")
+        self.assertTrue(self.contract._portal_ensure_token())
+        self.assertEqual(self.contract.with_user(self.technical)._portal_ensure_token(), "")
+        self.assertNotIn(self.contract.access_token, self.contract.with_user(self.technical).get_portal_url())
+        self.assertIn(self.contract.access_token, self.contract.with_user(self.user).get_portal_url())
+
+    def test_invariant_16_pages_of_contracts_without_money(self):
+        token = self.contract._portal_ensure_token()
+        metered = self.usage.contract_line_id.contract_id
+        pages = {
+            f"/my/contracts/{self.contract.id}": ("100.00", "What you pay for", token),
+            f"/my/contracts/{metered.id}": ("3.00", "1.00"),
+            "/my/usage": ("3.00",),
+            f"/my/contracts/{metered.id}/usage": ("3.00",),
+        }
+        for login in ("role_collection", "role_technical"):
+            self.authenticate(login, login)
+            for url, texts in pages.items():
+                page = self.url_open(url, headers={"Accept-Language": "en-US"}).text
+                for text in texts:
+                    with self.subTest(login=login, url=url, text=text):
+                        (self.assertIn if login == "role_collection" else self.assertNotIn)(text, page)
+                self.assertNotIn("$" if login == "role_technical" else "no such text", page)
+        self.assertIn("Seat of the first", self.get(f"/my/contracts/{self.contract.id}", "role_technical").text)
+        for url in ("/my/prices", f"/my/contracts/{self.contract.id}/change/pause"):
+            self.assertEqual(urlparse(self.get(url, "role_technical").url).path, "/my")
+
+    def test_invariant_16_contract_as_pdf_without_money(self):
+        report = self.env["ir.actions.report"].sudo()
+        for name, shown in (("technical", False), ("collection", True)):
+            html, _kind = report.with_user(self.logins[name]).sudo()._render_qweb_html(
+                "customer_billing.report_contract", self.contract.ids
+            )
+            self.assertIn(b"Seat of the first", html)
+            (self.assertIn if shown else self.assertNotIn)(b"100.00", html)
+
+    def test_messages_without_a_key(self):
+        page = self.get(f"/my/contracts/{self.contract.id}", "role_technical").text
+        found = re.search(r'data-hash="(\w+)"', page) or re.search(r'"hash": ?"(\w+)"', page)
+        self.assertTrue(found)
+        self.make_jsonrpc_request(
+            "/mail/message/post",
+            {"thread_model": "billing.contract", "thread_id": self.contract.id,
+             "post_data": {"body": "The meter is broken"}, "hash": found.group(1),
+             "pid": self.technical.partner_id.id},
+        )  # fmt: skip
+        message = self.contract.message_ids[0]
+        self.assertEqual((message.author_id, "broken" in message.body), (self.technical.partner_id, True))
 
     def test_a_link_with_a_token_opens_its_bill(self):
         link = f"/my/invoices/{self.move.id}?access_token={self.move._portal_ensure_token()}"

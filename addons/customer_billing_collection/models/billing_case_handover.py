@@ -326,7 +326,8 @@ class BillingCase(models.Model):
                       notice.date_sent.isoformat(" ")]  # fmt: skip
             for message in notice._get_messages() or [notice.mail_message_id]:
                 recipients = message and self._get_handover_recipients(message) or [("", "", "")]
-                rows += [[*common, message.message_id or "", *recipient, notice.error or ""] for recipient in recipients]
+                number = message.message_id or ""
+                rows += [[*common, number, *recipient, notice.error or ""] for recipient in recipients]
         head = ["notice", "step", "channel", "amount", "sent_utc", "message_id", "recipient", "address", "outcome",
                 "failure"]  # fmt: skip
         return self._write_csv(head, rows)

@@ -14,7 +14,8 @@ class BillingDunningNotice(models.Model):
     _check_company_auto = True
     _billing_protected = frozenset(
         ("case_id", "step_id", "state", "reason_code", "reason_values", "amount", "error", "tries", "date_sent",
-         "approver_id", "mail_message_id", "other_message_ids", "preparer_id", "channel", "date", "date_due", "line_ids", "date_printed",
+         "approver_id", "mail_message_id", "other_message_ids",
+        "preparer_id", "channel", "date", "date_due", "line_ids", "date_printed",
          "name", "partner_id", "company_id", "currency_id")
     )  # fmt: skip
 
@@ -85,7 +86,11 @@ class BillingDunningNotice(models.Model):
     date_sent = fields.Datetime(string="Sent On", readonly=True, copy=False)
     mail_message_id = fields.Many2one("mail.message", readonly=True, copy=False, index="btree_not_null")
     other_message_ids = fields.Many2many(
-        "mail.message", "billing_dunning_notice_message_rel", string="Mails in Other Languages", readonly=True, copy=False
+        "mail.message",
+        "billing_dunning_notice_message_rel",
+        string="Mails in Other Languages",
+        readonly=True,
+        copy=False,
     )
     error = fields.Char(readonly=True, copy=False)
     tries = fields.Integer(readonly=True, copy=False)

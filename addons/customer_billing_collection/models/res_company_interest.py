@@ -11,11 +11,13 @@ class ResCompany(models.Model):
         default="draft",
         required=True,
         help="What the job does with late interest and fees after a month has ended.",
+        groups="base.group_user",
     )
     billing_collection_approval_amount = fields.Monetary(
         string="Waive and Write Off Up To",
         help="A person may waive or write off so much in a case without asking; above it a billing manager approves "
         "what another person asked for.",
+        groups="base.group_user",
     )
     billing_bad_debt_account_id = fields.Many2one(
         "account.account",
@@ -23,6 +25,7 @@ class ResCompany(models.Model):
         domain=[("account_type", "in", ("expense", "expense_other", "expense_direct_cost"))],
         check_company=True,
         help="Debited with what is written off, taxes included.",
+        groups="base.group_user",
     )
     billing_writeoff_journal_id = fields.Many2one(
         "account.journal",
@@ -30,6 +33,7 @@ class ResCompany(models.Model):
         domain=[("type", "=", "general")],
         check_company=True,
         help="Else the first miscellaneous journal of the company.",
+        groups="base.group_user",
     )
 
     def write(self, vals):

@@ -119,7 +119,7 @@ class AccountMove(models.Model):
         if self.billing_charge_state == "retry":
             date = self.billing_charge_date
         elif not self.billing_charge_state and "charge" in self.billing_contract_ids.plan_id.mapped("invoice_policy"):
-            date = self.invoice_date_due + relativedelta(days=self.company_id.billing_charge_days)
+            date = self.invoice_date_due + relativedelta(days=self.company_id.sudo().billing_charge_days)  # setting
         today = self.company_id._get_billing_today()
         return date if date and date >= today - relativedelta(days=LATE_CHARGE_DAYS) else False
 

@@ -8,12 +8,14 @@ class ResCompany(models.Model):
     _inherit = "res.company"
 
     billing_partial_payment = fields.Boolean(
-        string="Partial Payments", help="Customers may pay less than what they selected in the portal."
+        string="Partial Payments", help="Customers may pay less than what they selected in the portal.",
+        groups="base.group_user",
     )
     billing_charge_days = fields.Integer(
         string="Days After the Due Date",
         default=0,
         help="Saved payment methods are charged on the due date of the bill, or so many days after.",
+        groups="base.group_user",
     )
     billing_charge_retry_days = fields.Char(
         string="Retry After Days",
@@ -21,22 +23,26 @@ class ResCompany(models.Model):
         help="A payment that was declined for now is tried again after so many days: after the first refusal, the "
         "second, and so on. Empty: never. What is declined for good (card stolen, expired, account closed) is "
         "not tried again.",
+        groups="base.group_user",
     )
     billing_charge_poll_days = fields.Integer(
         string="Ask for Outcomes for Days",
         default=4,
         help="While the outcome of a payment is unknown, it is asked for, and the bill is not charged again. After so "
         "many days a person decides.",
+        groups="base.group_user",
     )
     billing_mandate_text = fields.Text(
         string="Consent",
         translate=True,
         help="What customers agree to when they allow automatic payments. Empty: a standard text.",
+        groups="base.group_user",
     )
     billing_credit_auto = fields.Boolean(
         string="Apply Credits to Open Bills",
         help="Payments and credit notes that are not allocated yet settle the oldest open bills: when bills are "
         "posted, and every day. Bills with an open dispute are left alone.",
+        groups="base.group_user",
     )
 
     billing_prepaid_account_id = fields.Many2one(
@@ -46,6 +52,7 @@ class ResCompany(models.Model):
         check_company=True,
         help="Customers who pay in advance get a top-up bill, without tax, for what they have paid; it is a liability "
         "on this account until bills draw on it. Empty: prepayments stay credits on the receivable account.",
+        groups="base.group_user",
     )
 
     _billing_charge_days_positive = models.Constraint(

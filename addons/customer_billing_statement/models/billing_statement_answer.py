@@ -2,7 +2,7 @@ import binascii
 
 from PIL import Image
 
-from odoo import Command, api, models
+from odoo import Command, api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools.image import base64_to_image
 
@@ -20,6 +20,7 @@ MAX_SIGNATURE_PIXELS = 8_000_000  # a small file may unpack to very many
 MAX_CHOSEN = 50
 MAX_OPEN_DISPUTES = 200
 MAX_STORED_FILES = 50
+TWICE_MINUTES = 10  # the same form again within these is a double click
 
 
 class BillingStatement(models.Model):
@@ -111,7 +112,8 @@ class BillingStatement(models.Model):
         """The customer objects on the page: one dispute for each line chosen, for something missing
         and for the balance. Nothing else of ``form`` is used.
 
-        The caller has checked that the visitor may see the statement.
+        The caller has checked that the visitor may see the statement. The same form sent twice, by a double click or by
+        going back, is told once.
 
         :param form: texts by name: ``line_<id>`` and ``figure_<id>`` for each line chosen;
             ``missing``, ``missing_number``, ``missing_figure``; ``balance``, ``balance_figure``;
@@ -126,18 +128,52 @@ class BillingStatement(models.Model):
             raise UserError(problem)
         statement_sudo = self.sudo()  # customers have no right to write or create
         statement_sudo._check_state("sent", "disputed")
-        vals_list, errors = statement_sudo._read_objections(form)
+        statement_sudo._mark_changed()  # one at a time: a second click sees the first
         common, more = statement_sudo._read_objection_texts(form)
+        if twins_sudo := statement_sudo._find_twins(form, common):
+            return twins_sudo, {}
+        vals_list, errors = statement_sudo._read_objections(form, statement_sudo._get_open_disputes())
         errors |= more | statement_sudo._check_objection_files(files)
         if errors:
             return self.env["billing.dispute"].sudo(), errors
         common["attachment_ids"] = [Command.set(self.env["billing.dispute"]._store_files(files, statement_sudo).ids)]
         return statement_sudo._create_objections([common | vals for vals in vals_list]), {}
 
-    def _read_objections(self, form):
-        """What is objected to: (list of values of disputes, errors)."""
+    def _get_open_disputes(self):
+        return self.dispute_ids.filtered(lambda dispute: dispute.state == "open")
+
+    def _find_twins(self, form, common):
+        """The disputes that the same visitor has just made with this form; empty when there is something new in it.
+
+        :param dict common: reason and text of the form
+        """
+        since = fields.Datetime.subtract(fields.Datetime.now(), minutes=TWICE_MINUTES)
+        is_open = self._get_open_disputes()
+        recent = is_open.filtered(
+            lambda dispute: dispute.create_date > since
+            and dispute.create_uid == self.env.user
+            and {name: dispute[name] for name in common} == common
+        )
+        vals_list, errors = self._read_objections(form, is_open - recent) if recent else ([], {})
+        if errors:
+            return recent.browse()
+        twins = [recent.filtered(lambda dispute, vals=vals: self._is_same(dispute, vals))[:1] for vals in vals_list]
+        return recent.browse().union(*twins) if all(twins) else recent.browse()
+
+    def _is_same(self, dispute, vals):
+        return (
+            dispute.statement_line_id.id == vals.get("statement_line_id", False)
+            and dispute.name == vals["name"]
+            and dispute.about_balance == vals.get("about_balance", False)
+            and not self.currency_id.compare_amounts(dispute.claimed_amount, vals["claimed_amount"])
+        )
+
+    def _read_objections(self, form, open_disputes):
+        """What is objected to: (list of values of disputes, errors).
+
+        :param open_disputes: what the customer has told us already
+        """
         vals_list, errors = [], {}
-        open_disputes = self.dispute_ids.filtered(lambda d: d.state == "open")
         for line in self._get_chosen_lines(form):
             name = f"figure_{line.id}"
             figure, error = self._read_figure(form.get(name))

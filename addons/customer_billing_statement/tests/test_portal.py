@@ -465,7 +465,17 @@ class TestStatementDispute(StatementPortalCommon):
             {"missing": "1", "missing_number": "A", "missing_figure": "5"},
         ):
             self.assertIn("redirect", self.dispute(form).json())
-            self.assertIn("errors", self.dispute(form).json())
+            messages = len(self.doc.message_ids)
+            self.assertIn("redirect", self.dispute(form).json(), "a double click is no error")
+            self.assertEqual(len(self.doc.message_ids), messages)
+            self.assertIn("errors", self.dispute(form, description="Once more").json())
+            self.assertIn("errors", self.dispute(form, "portal_colleague").json())
+        self.assertEqual(len(self.doc.dispute_ids), 3)
+        page = self.dispute(self.line_form(), json=False)
+        self.assertEqual(page.status_code, 303)
+        self.assertIn("message=disputed", page.headers["Location"])
+        more = self.line_form() | self.line_form("50", self.payment_line)
+        self.assertIn("errors", self.dispute(more).json(), "half of it is new")
         self.assertEqual(len(self.doc.dispute_ids), 3)
 
     def test_answered_statements(self):

@@ -1,6 +1,7 @@
 import base64
 from unittest.mock import patch
 
+from freezegun import freeze_time
 from psycopg2 import IntegrityError
 
 from odoo import Command, fields
@@ -573,24 +574,22 @@ class TestIssued(StatementCommon):
         self.assertEqual(self.statement_.delivery_state, "sent")
 
     def test_reminders_share_the_limit_of_mails(self):
-        self.company.billing_statement_reminder_days = 7
+        self.company.write({"billing_statement_reminder_days": 7, "billing_mails_per_hour": 1})
         statement = self.statement_
-        statement.sudo().date_sent = fields.Datetime.subtract(fields.Datetime.now(), days=8)
-        self.company.billing_mails_per_hour = 1  # setUp has sent one
-        with self.in_job():
+        with freeze_time(fields.Datetime.add(statement.date_sent, days=8)) as clock, self.in_job():
+            self.customer.message_post(body="Hello", partner_ids=self.customer.ids)
+            self.customer.message_ids[0].record_company_id = self.company
             self.env["billing.statement"]._cron_remind()
-        self.assertEqual(statement.reminder_count, 0)
-        self.company.billing_mails_per_hour = 2
-        with self.in_job():
+            self.assertEqual(statement.reminder_count, 0)
+            clock.tick(delta=3601)
             self.env["billing.statement"]._cron_remind()
             self.env["billing.statement"]._cron_remind()
-        self.assertEqual(statement.reminder_count, 1)
-        self.assertFalse(self.company._has_billing_mail_room())
-        statement.action_remind()  # a person has said so: the mail waits in the queue
-        message = statement.message_ids[0]
-        self.assertGreater(message.date, fields.Datetime.now())
-        self.assertFalse(message.notification_ids)
-        self.assertEqual(self.company._get_billing_mail_time(), fields.Datetime.add(statement.message_ids[1].date, hours=1))
+            self.assertEqual(statement.reminder_count, 1)
+            statement.action_remind()  # a person has said so: the mail waits in the queue
+            message = statement.message_ids[0]
+            self.assertEqual(message.date, fields.Datetime.add(fields.Datetime.now(), hours=1))
+            self.assertFalse(message.notification_ids)
+            self.assertEqual(self.company._get_billing_mail_time(), fields.Datetime.add(message.date, hours=1))
 
     def test_each_recipient_gets_it_in_the_own_language(self):
         self.env["res.lang"]._activate_lang("zh_CN")
