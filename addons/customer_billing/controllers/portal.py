@@ -1,4 +1,4 @@
-from odoo import SUPERUSER_ID, http
+from odoo import http
 from odoo.exceptions import AccessError, MissingError
 from odoo.fields import Domain
 from odoo.http import request
@@ -170,6 +170,7 @@ class BillingPortal(PortalAccount):
             "renewal_sentence": contract_sudo.plan_id._describe_term(),
             "lines": lines,
             "shows_money": shows_money,
+            "pdf_url": contract_sudo.with_user(request.env.user).sudo().get_portal_url(report_type="pdf", download=True),
             "line_prices": {line.id: self._get_line_price(line) for line in lines},
             "next_prices": {
                 line.id: self._get_next_prices(line, followers) for line in lines
@@ -195,7 +196,7 @@ class BillingPortal(PortalAccount):
             if shows_money:
                 values["token"] = contract_sudo._portal_ensure_token()
             else:  # no key of the page, which shows everything to whoever has it
-                contract_sudo.with_user(SUPERUSER_ID)._portal_ensure_token()
+                contract_sudo._portal_ensure_token()
                 author = request.env.user.partner_id
                 values |= {"pid": author.id, "hash": contract_sudo._sign_token(author.id)}
         return values

@@ -14,6 +14,7 @@ from . import (
     test_exception,
     test_health,
     test_hostile,
+    test_mail,
     test_odd,
     test_overview,
     test_partner_merge,

@@ -2,6 +2,7 @@ from urllib.parse import urlparse
 
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
+from odoo.tests.common import JsonRpcException
 from odoo.tools import mute_logger
 
 from .common import BillingCommon
@@ -88,6 +89,41 @@ class TestPortalAccess(BillingPortalCommon):
         wizard = self.env["portal.wizard"].create({"partner_ids": colleague.ids})
         wizard.user_ids.action_grant_access()
         self.assertEqual(colleague.user_ids.company_ids, self.company | other)
+
+    def test_logins_that_were_there_before_see_all_companies(self):
+        other = self.setup_other_company()["company"]
+        branch = self.env["res.partner"].create({"name": "Branch", "is_company": True, "parent_id": self.customer.id})
+        plan = self.plan.copy({"company_id": False})
+        contract = self.new_contract("2026-01-01", company_id=other.id, plan_id=plan.id, partner_id=branch.id)
+        (self.user | self.other_user).company_ids = self.company  # as before contracts opened companies
+        self.env["res.partner"]._open_all_billing_companies()
+        self.assertEqual(self.user.company_ids, self.company | other)
+        self.assertEqual(self.other_user.company_ids, self.company)
+        self.assertTrue(contract.with_user(self.user).has_access("read"))
+        self.user.company_ids = self.company
+        with self.in_job():
+            self.env["billing.contract"]._cron_refresh_states()  # every night
+        self.assertIn(other, self.user.company_ids)
+        officer = self.new_staff("officer", login="companies_officer")
+        officer.partner_id.parent_id = self.customer
+        with self.assertQueryCount(1):
+            self.env["res.partner"]._open_all_billing_companies()
+        self.assertEqual(officer.company_ids, self.company, "staff are given companies by hand")
+
+    def test_invariant_16_settings_are_for_staff(self):
+        names = [name for name in self.env["res.company"]._fields if name.startswith("billing_")]
+        self.assertGreater(len(names), 10)
+        company = self.company.with_user(self.user)
+        self.assertFalse(set(names) & company.fields_get().keys())
+        for name in names:
+            with self.subTest(name=name):
+                self.assertRaises(AccessError, company.read, [name])
+                self.assertRaises(AccessError, company.search, [(name, "!=", False)])
+        self.assertTrue(self.company.with_user(self.new_staff(login="settings_staff")).read(names))
+        self.authenticate("portal_one", "portal_one")
+        call = {"model": "res.company", "method": "read", "args": [self.company.ids, ["billing_mails_per_hour"]]}
+        with mute_logger("odoo.http"), self.assertRaises(JsonRpcException):
+            self.make_jsonrpc_request("/web/dataset/call_kw", {**call, "kwargs": {}})
 
     def test_records_of_another_customer_are_not(self):
         for model in BILLING_MODELS:
