@@ -160,6 +160,7 @@ class BillingPortal(PortalAccount):
         lines -= lines.browse().union(*followers.values())
         taxed_prices = contract_sudo.company_id.account_price_include == "tax_included"
         shows_money = request.env.user._sees_bills()
+        reader_sudo = contract_sudo.with_user(request.env.user).sudo()  # access was checked
         values = {
             "page_name": "contract",
             "contract": contract_sudo,
@@ -170,7 +171,7 @@ class BillingPortal(PortalAccount):
             "renewal_sentence": contract_sudo.plan_id._describe_term(),
             "lines": lines,
             "shows_money": shows_money,
-            "pdf_url": contract_sudo.with_user(request.env.user).sudo().get_portal_url(report_type="pdf", download=True),
+            "pdf_url": reader_sudo.get_portal_url(report_type="pdf", download=True),
             "line_prices": {line.id: self._get_line_price(line) for line in lines},
             "next_prices": {
                 line.id: self._get_next_prices(line, followers) for line in lines
@@ -192,21 +193,15 @@ class BillingPortal(PortalAccount):
         values = self._get_page_view_values(
             contract_sudo, access_token, values, "my_contracts_history", False, **kwargs
         )
-        if request.env.user.share and not access_token:  # to post messages
-            if shows_money:
-                values["token"] = contract_sudo._portal_ensure_token()
-            else:  # no key of the page, which shows everything to whoever has it
-                contract_sudo._portal_ensure_token()
-                author = request.env.user.partner_id
-                values |= {"pid": author.id, "hash": contract_sudo._sign_token(author.id)}
+        if request.env.user.share and not access_token:
+            values |= contract_sudo._get_billing_message_key(request.env.user)
         return values
 
     def _get_contract_changes(self, contract):
         """What the reader may change in the contract, and what was asked for already."""
         requests = request.env["billing.request"]
         customer = request.env.user.partner_id.commercial_partner_id
-        user = request.env.user
-        if user.share and user._sees_bills() and contract.partner_id.commercial_partner_id == customer:
+        if request.env.user.share and contract.partner_id.commercial_partner_id == customer:
             open_requests = requests.search([("contract_id", "=", contract.id), ("state", "=", "requested")])
             asked = set(open_requests.mapped("kind"))
             kinds = requests.sudo()._get_kinds(contract)  # settings and prices are closed to customers

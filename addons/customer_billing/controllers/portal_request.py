@@ -16,17 +16,14 @@ class BillingPortalRequest(CustomerPortal):
     def _get_own_contract(self, contract_id):
         """The contract as superuser, the visitor staying the user, if it is one of the visitor's company.
 
-        Whoever only pays for another customer's contract, contacts who are not shown prices, staff, and a link with a
-        token change nothing.
+        Whoever only pays for another customer's contract, staff, and a link with a token change nothing.
 
         :raises AccessError, MissingError: it is not
         """
         self._document_check_access("billing.contract", contract_id)
         contract_sudo = request.env["billing.contract"].sudo().browse(contract_id)  # access was checked
         customer = request.env.user.partner_id.commercial_partner_id
-        user = request.env.user
-        is_own = contract_sudo.partner_id.commercial_partner_id == customer
-        if user._is_internal() or not is_own or not user._sees_bills():  # a change is confirmed with what it costs
+        if request.env.user._is_internal() or contract_sudo.partner_id.commercial_partner_id != customer:
             raise AccessError(request.env._("Only the customer changes this contract here."))
         return contract_sudo
 
@@ -72,7 +69,7 @@ class BillingPortalRequest(CustomerPortal):
         return self._render_change(contract_sudo, kind, form, vals=vals, preview=preview)
 
     def _sign_preview(self, before, after):
-        return f"{before:.4f}|{after:.4f}"
+        return f"{before:.4f}|{after:.4f}" if request.env.user._sees_bills() else "unseen"
 
     def _render_change(self, contract, kind, form=None, errors=None, vals=None, preview=None, problem=None):
         requests_sudo = request.env["billing.request"].sudo()  # of a contract that the visitor may change
@@ -83,6 +80,7 @@ class BillingPortalRequest(CustomerPortal):
             "contract": contract,
             "kind": kind,
             "problem": problem,
+            "shows_money": request.env.user._sees_bills(),
             "is_direct": kind == "stay" or kinds.get(kind) == "direct",
             "form": form or {},
             "billing_quantity": requests_sudo._format_quantity,
@@ -98,7 +96,7 @@ class BillingPortalRequest(CustomerPortal):
                 "lines": requests_sudo._get_quantity_lines(contract) if kind == "quantity" else (),
                 "switches": requests_sudo._get_switches(contract) if kind == "switch" else {},
                 "reasons": requests_sudo._get_reasons() if kind == "close" else (),
-                "offer_text": kind == "close" and reason.offer,
+                "offer_text": kind == "close" and values["shows_money"] and reason.offer,
                 "offer": kind == "close" and reason and requests_sudo._get_offer(contract, reason) and reason,
             }
             if values["offer"]:
@@ -148,12 +146,13 @@ class BillingPortalRequest(CustomerPortal):
         values = {
             "page_name": "request",
             "billing_request": request_sudo,
+            "shows_money": request.env.user._sees_bills(),
             "res_company": request_sudo.company_id,
             "may_withdraw": is_own and request_sudo.state == "requested",
         }
         values = self._get_page_view_values(request_sudo, access_token, values, "my_requests_history", False, **kw)
         if is_own and not access_token:
-            values["token"] = request_sudo._portal_ensure_token()  # to post messages
+            values |= request_sudo._get_billing_message_key(request.env.user)
         values["object"] = request_sudo
         return request.render("customer_billing.portal_request_page", values)
 

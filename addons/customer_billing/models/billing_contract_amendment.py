@@ -2,7 +2,7 @@ import contextlib
 from datetime import timedelta
 
 from odoo import fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 
 DAY = timedelta(days=1)
 # What an amendment may change of a line; everything else follows the line it replaces.
@@ -209,8 +209,11 @@ class BillingContract(models.Model):
         :return: list of dicts, by bill date: ``contract_id, line_id, name, bill_date,
             period_start, period_end, quantity, price_unit, amount, currency_id``; dates as
             strings, amounts in the currency of the contract and the basis of its price
+        :raises AccessError: the user may not read the contract, or is not shown what it costs
         """
         self.check_access("read")
+        if not self.env.user._sees_bills():
+            raise AccessError(self.env._("You see this contract, but not what it costs: ask those who get the bills."))
         date = fields.Date.to_date(date)
         found = []
         for due in self.env["billing.engine"]._compute_due(self, date):

@@ -21,7 +21,7 @@ class BillingPriceNotice(models.Model):
     _name = "billing.price.notice"
     _description = "Price Change Letter"
     _inherit = ["billing.protected.mixin", "portal.mixin", "mail.thread", "mail.activity.mixin"]
-    _order = "revision_id desc, id"
+    _order = "date_effective desc, id"
     _billing_protected = frozenset(
         (
             "revision_id", "partner_id", "state", "date", "error", "tries", "is_acknowledged",

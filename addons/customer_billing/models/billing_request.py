@@ -26,7 +26,10 @@ class BillingRequest(models.Model):
 
     _name = "billing.request"
     _description = "Change Request"
-    _inherit = ["billing.protected.mixin", "portal.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = ["billing.protected.mixin", "billing.money.mixin", "portal.mixin", "mail.thread", "mail.activity.mixin"]
+    _billing_money = frozenset(
+        ("amount_before", "amount_after", "amount_before_now", "amount_after_now", "access_token")
+    )
     _order = "id desc"
     _rec_name = "contract_id"
     _billing_protected = frozenset(
@@ -195,7 +198,10 @@ class BillingRequest(models.Model):
 
     @api.model
     def _get_kinds(self, contract):
-        """What customers may ask for now in a contract: {kind: direct or request}, in the order of the page."""
+        """What customers may ask for now in a contract: {kind: direct or request}, in the order of the page.
+
+        Contacts who are not shown prices switch to no other one, and what they ask for is always decided by staff.
+        """
         if contract.state not in ("active", "paused"):
             return {}
         possible = {
@@ -206,11 +212,14 @@ class BillingRequest(models.Model):
             "close": not contract.close_reason_id,
         }
         plan = contract.plan_id
-        return {
+        kinds = {
             kind: plan[SETTINGS[kind]]
             for kind, found in possible.items()
             if plan[SETTINGS[kind]] != "no" and found
         }
+        if self.env.user._sees_bills():
+            return kinds
+        return {kind: "request" for kind in kinds if kind != "switch"}
 
     @api.model
     def _get_current_lines(self, contract):
@@ -317,6 +326,7 @@ class BillingRequest(models.Model):
         """Whether ``reason`` has a discount for those who stay, which a contract gets once."""
         return bool(
             reason.offer_product_id
+            and self.env.user._sees_bills()
             and contract.state == "active"
             and contract.plan_id.self_close != "no"
             and self._get_offered_amount(contract, reason)
@@ -480,6 +490,7 @@ class BillingRequest(models.Model):
         contract._mark_changed()  # one at a time: a second click sees the first
         if problem := self._get_problem(contract, vals["kind"]):
             raise UserError(problem)
+        setting = self._get_kinds(contract).get(vals["kind"])
         before, after, _rows = self._preview(contract, vals)
         request = self.create(
             {
@@ -491,7 +502,6 @@ class BillingRequest(models.Model):
             }
         )
         request.message_subscribe(self.env.user.partner_id.ids)
-        setting = contract.plan_id[SETTINGS[vals["kind"]]]
         if vals["kind"] == "stay" or setting == "direct":
             request._apply()
         else:
@@ -600,7 +610,7 @@ class BillingRequest(models.Model):
 
     def _get_done_text(self):
         """What the customer is told, in the language of the environment."""
-        if not self.is_changed:
+        if not self.is_changed or not self.requester_id._sees_bills():
             return self.env._("Done: %s", self.summary)
         return self.env._(
             "Done: %(what)s. The amounts have changed since you asked: up to your next regular bill it is %(now)s with "

@@ -6,6 +6,7 @@ import openpyxl
 
 from odoo import fields
 from odoo.exceptions import AccessError
+from odoo.http import Request
 from odoo.tests import HttpCase, tagged
 from odoo.tests.common import JsonRpcException
 from odoo.tools import mute_logger
@@ -14,7 +15,7 @@ from .test_portal import BillingPortalCommon
 
 MONEY_MODELS = (
     "account.move", "account.move.line", "billing.charge", "billing.dispute", "billing.price.notice",
-    "billing.profile.confirmation", "billing.request",
+    "billing.profile.confirmation",
 )  # fmt: skip
 SERVICE_MODELS = ("billing.contract", "billing.contract.line", "billing.contract.pause", "billing.usage")
 
@@ -55,9 +56,7 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
         cls.notice = revision.notice_ids.filtered(lambda notice: notice.partner_id == cls.customer)
         cls.notice.action_letter()
         cls.profile = cls.env["billing.profile.confirmation"]._ask(cls.customer, cls.company)
-        cls.request = cls.env["billing.request"].sudo().create(
-            {"contract_id": cls.contract.id, "kind": "pause", "date": fields.Date.today(), "amount_after": 77.0}
-        )
+        cls.metered = metered
 
     def get(self, url, login):
         self.authenticate(login, login)
@@ -101,7 +100,7 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
             [("group_id", "=", portal.id), ("model_id.model", "=like", "billing.%")]
         )
         rules = self.env["ir.rule"].search([("groups", "=", False), ("domain_force", "like", "_sees_bills")])
-        terms = {"billing.plan", "billing.close.reason", "billing.meter"}
+        terms = {"billing.plan", "billing.close.reason", "billing.meter"}  # requests: one's own
         self.assertEqual(set((access.model_id - rules.model_id).mapped("model")), {*SERVICE_MODELS, *terms})
 
     def test_invariant_16_over_rpc(self):
@@ -226,8 +225,7 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
                 if login == "role_technical":
                     self.assertNotIn("$", page.split("<main>")[1])
         self.assertIn("Seat of the first", self.get(f"/my/contracts/{self.contract.id}", "role_technical").text)
-        for url in ("/my/prices", f"/my/contracts/{self.contract.id}/change/pause"):
-            self.assertEqual(urlparse(self.get(url, "role_technical").url).path, "/my")
+        self.assertEqual(urlparse(self.get("/my/prices", "role_technical").url).path, "/my")
 
     def test_invariant_16_contract_as_pdf_without_money(self):
         for name, shown in (("technical", False), ("collection", True)):
@@ -238,6 +236,37 @@ class TestPortalRole(BillingPortalCommon, HttpCase):
         self.authenticate("role_technical", "role_technical")
         text = self.url_open(f"/report/html/customer_billing.report_contract/{self.contract.id}").text
         self.assertNotIn("100.00", text)
+
+    def test_invariant_16_changes_without_money(self):
+        plan = self.contract.plan_id
+        plan.write({"self_quantity": "direct", "self_switch": "direct", "self_close": "direct", "self_pause": "direct"})
+        contract = self.new_contract("2026-01-01", [{"name": "Seats", "quantity": 2, "price_unit": 111.0}])
+        requests = self.env["billing.request"]
+        kinds = requests.with_user(self.technical).sudo()._get_kinds(contract)
+        self.assertEqual(set(kinds.values()), {"request"})
+        self.assertNotIn("switch", kinds)
+        self.assertIn("direct", requests.with_user(self.user).sudo()._get_kinds(contract).values())
+        url = f"/my/contracts/{contract.id}/change/quantity"
+        self.authenticate("role_technical", "role_technical")
+        form = {"line_id": str(contract.line_ids.id), "quantity": "5", "csrf_token": Request.csrf_token(self)}
+        form["date"] = str(requests.sudo()._get_first_date(contract, "quantity"))
+        page = self.url_open(url, data=form).text
+        self.assertIn("Send the request", page)
+        for text in ("111", "222", "555", "What you will be billed", "$"):
+            self.assertNotIn(text, page.split("<main>")[1])
+        answer = self.url_open(url, data={**form, "confirm": "1", "shown": "unseen"})
+        made = requests.search([("contract_id", "=", contract.id)])
+        self.assertEqual((made.state, made.requester_id), ("requested", self.technical.partner_id))
+        self.assertIn("Seats: 2 → 5", answer.text)
+        self.assertNotIn("$", answer.text.split("<main>")[1])
+        self.assertGreater(made.amount_after, made.amount_before)
+        own = made.with_user(self.technical)
+        self.assertEqual(own.read(["summary", "state"])[0]["state"], "requested")
+        for name in made._billing_money:
+            self.assertRaises(AccessError, own.read, [name])
+        self.assertTrue(made.with_user(self.user).read(list(made._billing_money)))
+        made.sudo().requester_id = self.customer
+        self.assertFalse(own.search([]), "those of others may speak of money")
 
     def test_messages_without_a_key(self):
         page = self.get(f"/my/contracts/{self.contract.id}", "role_technical").text
