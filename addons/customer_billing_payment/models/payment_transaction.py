@@ -54,7 +54,8 @@ class PaymentTransaction(models.Model):
         Provider modules that know the codes of their declines override this.
         """
         self.ensure_one()
-        if self.state == "cancel" or not self.token_id.active:
+        is_canceled = self.state == "cancel" and self.provider_code != "authorize"  # which has no other word for it
+        if is_canceled or not self.token_id.active:
             return HARD
         return decline_kind(self.state_message)
 

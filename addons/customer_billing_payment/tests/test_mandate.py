@@ -134,12 +134,20 @@ class TestMandate(PaymentBillingCommon):
         ):
             tx._process(tx.provider_code, data)
 
+    @staticmethod
+    def worldline(expiry):
+        output = {"cardPaymentMethodSpecificOutput": {"card": {"expiryDate": expiry}}}
+        return {"payment": {"paymentOutput": output}}
+
     def test_what_the_provider_says_goes_first(self):
         typed = fields.Date.to_date("2032-01-31")
         for code, data in (
             ("stripe", {"payment_method": {"card": {"exp_month": 6, "exp_year": 2033}}}),
             ("flutterwave", {"card": {"expiry": "07/33"}}),
             ("demo", {"payment_details": "4242 08/33"}),
+            ("adyen", {"additionalData": {"expiryDate": "9/2033"}}),
+            ("mercado_pago", {"card": {"expiration_month": 10, "expiration_year": 2033}}),
+            ("worldline", self.worldline("1133")),
         ):
             mandate = self.mandate(expiry_date=typed)
             mandate.sudo().notice_days = 30
@@ -152,7 +160,8 @@ class TestMandate(PaymentBillingCommon):
         for code, data in (
             ("stripe", {}), ("stripe", {"payment_method": "pm_1"}), ("stripe", {"payment_method": {"card": None}}),
             ("flutterwave", {}), ("flutterwave", {"card": {"expiry": "?"}}), ("demo", {}),
-            ("demo", {"payment_details": "4242"}),
+            ("demo", {"payment_details": "4242"}), ("adyen", {}), ("adyen", {"additionalData": {"cardSummary": "1"}}),
+            ("mercado_pago", {"card": {}}), ("mercado_pago", {}), ("worldline", {}), ("worldline", self.worldline("")),
         ):  # fmt: skip
             self.process(code, data)
             self.assertEqual(self.token.billing_expiry_date, known)

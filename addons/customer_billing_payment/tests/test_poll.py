@@ -140,17 +140,17 @@ class TestProviders(PaymentBillingCommon):
             }
         )  # fmt: skip
 
-    def ask(self, code, answer):
-        """What the provider's data are when it answers so; and how it was asked."""
-        asked = []
+    def ask(self, code, *answers):
+        """What the provider's data are when it answers so; and how it was asked, the first time."""
+        asked = self.asked = []
 
         def request(_tx, method, endpoint, **kwargs):
             asked.append((method, endpoint, kwargs))
-            return answer
+            return answers[len(asked) - 1]
 
         with patch.object(self.registry["payment.transaction"], "_send_api_request", request):
             data = getattr(self.tx, f"_poll_billing_{code}")()
-        self.assertEqual([method for method, _endpoint, _kwargs in asked], ["GET"], "reading alone")
+        self.assertEqual({method for method, _endpoint, _kwargs in asked}, {"GET"}, "reading alone")
         return data, asked[0]
 
     def test_stripe_by_the_id(self):
@@ -181,6 +181,116 @@ class TestProviders(PaymentBillingCommon):
         data, (_method, endpoint, kwargs) = self.ask("flutterwave", {"id": 1, "tx_ref": "INV-7"})
         self.assertEqual((endpoint, kwargs), ("transactions/verify_by_reference", {"params": {"tx_ref": "INV-7"}}))
         self.assertEqual(data["id"], 1)
+
+    def test_razorpay_by_the_id(self):
+        self.tx.provider_reference = "pay_1"
+        payment = {"id": "pay_1", "status": "captured"}
+        self.assertEqual(self.ask("razorpay", payment), (payment, ("GET", "payments/pay_1", {})))
+
+    def test_razorpay_by_our_reference(self):
+        others = [{"id": f"pay_{number}", "description": "INV-8", "status": "captured"} for number in range(100)]
+        failed, paid = ({"id": status, "description": "INV-7", "status": status} for status in ("failed", "captured"))
+        data, (_method, endpoint, kwargs) = self.ask(
+            "razorpay", {"items": others[:99] + [failed]}, {"items": [others[0], paid]}
+        )
+        self.assertEqual((data, endpoint), (paid, "payments"))
+        params, created = kwargs["params"], self.tx.create_date.timestamp()
+        self.assertLess(params["from"], created)
+        self.assertGreater(params["to"], created)
+        self.assertEqual([call[2]["params"]["skip"] for call in self.asked], [0, 100])
+        self.assertEqual(self.ask("razorpay", {"items": [failed]})[0], failed)
+        with self.assertRaisesRegex(ValidationError, "does not know"):
+            self.ask("razorpay", {"items": others[:99]})
+
+    def test_those_that_are_asked_by_their_own_number_alone(self):
+        for code, endpoint in (
+            ("xendit", "credit_card_charges/7"), ("mercado_pago", "/v1/payments/7"), ("worldline", "payments/7_0"),
+        ):  # fmt: skip
+            with self.subTest(provider=code):
+                self.tx.provider_reference = False
+                with self.assertRaisesRegex(ValidationError, "gave no number"):
+                    self.ask(code)
+                self.tx.provider_reference = "7"
+                data, asked = self.ask(code, {"id": "7"})
+                self.assertEqual(asked, ("GET", endpoint, {}))
+                self.assertEqual(data, {"payment": {"id": "7"}} if code == "worldline" else {"id": "7"})
+
+    def ask_authorize(self, *answers):
+        """As ``ask``; its own client takes the requests, which are all of the kind that read."""
+        from odoo.addons.payment_authorize.models.authorize_request import AuthorizeAPI
+
+        asked = self.asked = []
+
+        def request(_api, operation, data=None):
+            asked.append((operation, data))
+            return answers[len(asked) - 1]
+
+        token = type(self.token)
+        with (
+            patch.object(AuthorizeAPI, "__init__", lambda *_args: None),
+            patch.object(AuthorizeAPI, "_make_request", request),
+            patch.object(token, "authorize_profile", "profile", create=True),
+        ):
+            data = self.tx._poll_billing_authorize()
+        self.assertTrue(all(operation.startswith("get") for operation, _data in asked), "reading alone")
+        return data["response"]
+
+    def authorize_details(self, status, **values):
+        return {
+            "transaction": {
+                "transId": "60", "transactionStatus": status, "responseReasonDescription": "Reason",
+                "order": {"invoiceNumber": "INV-7", "description": "INV-7"},
+                "payment": {"creditCard": {"cardType": "Visa"}}, **values,
+            }
+        }  # fmt: skip
+
+    def test_authorize_by_the_id(self):
+        self.tx.provider_reference = "60"
+        for status, code, kind in (
+            ("settledSuccessfully", "1", "auth_capture"), ("capturedPendingSettlement", "1", "auth_capture"),
+            ("authorizedPendingCapture", "1", "auth_only"), ("voided", "1", "void"), ("declined", "2", ""),
+            ("generalError", "3", ""), ("FDSPendingReview", "4", ""),
+        ):  # fmt: skip
+            with self.subTest(status=status):
+                self.assertEqual(
+                    self.ask_authorize(self.authorize_details(status)),
+                    {"x_response_code": code, "x_response_reason_text": "Reason", "x_trans_id": "60", "x_type": kind,
+                     "payment_method_code": "Visa"},
+                )  # fmt: skip
+        self.assertEqual(self.asked, [("getTransactionDetailsRequest", {"transId": "60"})])
+        with self.assertRaisesRegex(ValidationError, "“chargeback”"):
+            self.ask_authorize(self.authorize_details("chargeback"))
+        with self.assertRaisesRegex(ValidationError, "no rights"):
+            self.ask_authorize({"err_code": "E00011", "err_msg": "no rights"})
+
+    def test_authorize_by_our_reference(self):
+        self.tx.reference = f"INV-{7:020}-1"  # its list has no more than 20 characters of it
+        listed = {"transactions": [
+            {"transId": "1", "invoiceNumber": "INV-8"}, {"transId": "2", "invoiceNumber": self.tx.reference[:20]},
+            {"transId": "3", "invoiceNumber": self.tx.reference[:20]},
+        ]}  # fmt: skip
+        details = [
+            self.authorize_details("settledSuccessfully", transId=number, order={"description": text})
+            for number, text in (("2", f"INV-{7:020}"), ("3", self.tx.reference))
+        ]
+        self.assertEqual(self.ask_authorize(listed, *details)["x_trans_id"], "3")
+        operation, data = self.asked[0]
+        self.assertEqual(
+            (operation, data["customerProfileId"], data["customerPaymentProfileId"]),
+            ("getTransactionListForCustomerRequest", "profile", self.token.provider_ref),
+        )
+        for listed in ({}, {"transactions": [{"transId": "1", "invoiceNumber": "INV-8"}]}):
+            with self.assertRaisesRegex(ValidationError, "does not know"):
+                self.ask_authorize(listed)
+
+    def test_a_decline_of_authorize_may_be_tried_again(self):
+        """There core calls every declined payment canceled."""
+        self.tx.state = "cancel"
+        for message, expected in (("Insufficient funds", "soft"), ("The card has expired", "hard")):
+            self.tx.state_message = message
+            self.assertEqual(self.tx._get_billing_decline_kind(), "hard")
+            with patch.object(type(self.tx), "provider_code", "authorize"):
+                self.assertEqual(self.tx._get_billing_decline_kind(), expected)
 
     def test_providers_that_cannot_be_asked(self):
         self.tx._poll_billing_outcome()
