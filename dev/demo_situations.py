@@ -51,6 +51,7 @@ SITUATIONS = (
     ("Automatic charge declined", "billing.payment.attempt", [("state", "=", "declined")]),
     ("Automatic charge, outcome unknown", "billing.payment.attempt", [("state", "=", "unknown")]),
     ("Card that expires soon", "billing.payment.mandate", [("notice_days", ">", 0)]),
+    ("Prepayment with a top-up bill", "account.move", [("billing_prepaid_kind", "=", "topup")]),
     ("Prepaid balance, low", "res.partner", [("billing_prepaid_alert_date", "!=", False)]),
     ("Credit that is not allocated", "account.payment", [("is_reconciled", "=", False), ("memo", "=", "Paid twice")]),
     ("Two currencies", "billing.contract", [("client_ref", "=", "USD-1")]),

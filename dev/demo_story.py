@@ -870,6 +870,7 @@ class Story:
         by_name = {partner.name: partner for partner in self.customers}
         self.situations.pay_twice(by_name["北京盛世文化传媒有限公司"])
         ahead = by_name["Tidewater Travel"]
+        self.company.write(self.prepare_prepayments())
         ahead.write({"billing_prepaid": True, "billing_prepaid_threshold": 500.0})
         owed = sum(self.get_bills().filtered(lambda b: b.commercial_partner_id == ahead).mapped("amount_residual"))
         self.env["account.payment"].create(
@@ -883,8 +884,23 @@ class Story:
                 "memo": "PREPAID",
             }
         ).action_post()
-        ahead._apply_billing_credit(self.company)
+        ahead._after_billing_payment(self.company)
         ahead._alert_billing_low_balance(self.company)
+
+    def prepare_prepayments(self):
+        """What the company needs for top-up bills: a liability, and numbers of their own."""
+        account = self.env["account.account"].create(
+            {
+                "name": "Customer Prepayments",
+                "code": "255100",
+                "account_type": "liability_current",
+                "reconcile": True,
+            }
+        )
+        journal = self.env["account.journal"].create(
+            {"name": "Customer Prepayments", "code": "TOP", "type": "sale", "sequence": 90}
+        )
+        return {"billing_prepaid_account_id": account.id, "billing_prepaid_journal_id": journal.id}
 
     def pay_automatically(self, provider, customer, answer, expiry=None):
         """The customer's portal user saves a method and allows it; the newest open bill is charged now.
@@ -972,6 +988,7 @@ class Story:
                 ("account_id.account_type", "=", "asset_receivable"),
                 ("parent_state", "=", "posted"),
                 ("journal_id.type", "=", "sale"),
+                ("move_id.billing_prepaid_kind", "=", False),
                 ("company_id", "=", self.company.id),
             ],
             [],

@@ -64,6 +64,11 @@ def page(odoo, mail):
     logins = told.get("logins") or [("Administrator", "admin", "admin", "Open the Billing app.")]
     rows = "\n".join(f"  {who:28}{login:12}{secret:12}{first}" for who, login, secret, first in logins)
     situations = "\n".join(f"  {what:38}{login:12}{who}" for what, who, login in told.get("situations", ()))
+    if situations:
+        head = f"{'to see':38}{'login':12}customer (each login is its own password; without one: as staff)"
+        situations = f"\n  {head}\n{situations}\n"
+    else:
+        situations = "\n  Made by an older version, which did not list what there is to see: make demo FRESH=1 makes it anew.\n"
     counts = ", ".join(f"{number} {what}" for what, number in told.get("counts", {}).items())
     return f"""
 Customer Billing is running.
@@ -74,10 +79,7 @@ Customer Billing is running.
 
   {'who':28}{'login':12}{'password':12}what to look at first
 {rows}
-
-  {'to see':38}{'login':12}customer (each login is its own password; without one: as staff)
 {situations}
-
   In it: {counts or "an empty company"}
 
   Mails that the demo sent are caught here:  {mail.folder}   (make mails)

@@ -54,6 +54,13 @@ class ResCompany(models.Model):
         "on this account until bills draw on it. Empty: prepayments stay credits on the receivable account.",
         groups="base.group_user",
     )
+    billing_prepaid_journal_id = fields.Many2one(
+        "account.journal",
+        string="Journal of Top-up Bills",
+        domain=[("type", "=", "sale")],
+        check_company=True,
+        help="Top-up bills get numbers of their own in this sales journal. Empty: they are numbered between the bills.",
+    )
 
     _billing_charge_days_positive = models.Constraint(
         "CHECK (billing_charge_days >= 0 AND billing_charge_poll_days >= 1)",
@@ -84,11 +91,26 @@ class ResCompany(models.Model):
                     )
                 )
 
+    @api.constrains("billing_prepaid_journal_id")
+    def _check_billing_prepaid_journal(self):
+        for journal in self.billing_prepaid_journal_id:
+            if journal.type != "sale":
+                raise ValidationError(
+                    self.env._("%s cannot hold top-up bills: choose a sales journal.", journal.display_name)
+                )
+
     def _get_billing_prepaid_account(self):
         """The account of prepayments of this company, of a branch else that of its company; maybe none."""
         self.ensure_one()
         company_sudo = self.sudo()  # a setting, whoever pays
         return company_sudo.billing_prepaid_account_id or company_sudo.root_id.billing_prepaid_account_id
+
+    def _get_billing_prepaid_journal(self):
+        """As ``_get_billing_prepaid_account``, the journal of top-up bills; none for core's choice."""
+        self.ensure_one()
+        company_sudo = self.sudo()  # a setting, whoever pays
+        journal = company_sudo.billing_prepaid_journal_id or company_sudo.root_id.billing_prepaid_journal_id
+        return journal.filtered("active")
 
     def _get_billing_retry_schedule(self):
         """Return after how many days each refusal is tried again, as a tuple.

@@ -83,8 +83,10 @@ class ResPartner(models.Model):
     def _prepare_billing_topup(self, company, account, line):
         """The values of the top-up bill for what is open of a payment (a receivable line); override to add more."""
         env = self.with_context(lang=self.lang or self.env.lang).env
+        journal = company._get_billing_prepaid_journal()
         return {
             "move_type": "out_receipt",
+            **({"journal_id": journal.id} if journal else {}),
             "billing_prepaid_kind": "topup",
             "company_id": company.id,
             "partner_id": self.id,

@@ -109,6 +109,26 @@ class TestPrepaid(PaymentBillingCommon):
             with self.subTest(values=values), self.assertRaises(ValidationError):
                 self.company.billing_prepaid_account_id = account
 
+    def test_a_journal_of_their_own_has_their_numbers(self):
+        bill = self.open_bill(10)
+        journal = self.env["account.journal"].create({"name": "Top-ups", "code": "TOPUP", "type": "sale"})
+        self.company.billing_prepaid_journal_id = journal
+        self.top_up(110.0)
+        self.top_up(20.0)
+        first, second = self.top_up_bills()
+        self.assertEqual((first | second).journal_id, journal)
+        self.assertTrue(first.name.startswith("TOPUP/"), first.name)
+        self.assertEqual(second.sequence_number, first.sequence_number + 1)
+        self.assertEqual(self.ledger(), (-120, 0))
+        later = self.open_bill(50)
+        self.assertEqual((later.journal_id, later.sequence_number), (bill.journal_id, bill.sequence_number + 1))
+        self.assertEqual(self.balance(), 70)
+        with self.assertRaises(ValidationError):
+            self.company.billing_prepaid_journal_id = self.company_data["default_journal_bank"]
+        journal.active = False
+        self.top_up(5.0)
+        self.assertEqual(self.top_up_bills()[-1].journal_id, bill.journal_id)
+
     def test_its_receivable_is_that_of_the_payment(self):
         payment = self.pay_in(10)
         self.customer.property_account_receivable_id = self.company_data["default_account_receivable"].copy()
