@@ -31,6 +31,8 @@ HARMLESS = (
     r"(?s)^[^\n]* WARNING \S+ odoo\.http: (?!.*Traceback)",
     # two transactions met, and Odoo runs the later one again; when that fails, the request's own error follows
     r"odoo\.sql_db: bad query: [^\n]*\nERROR: could not serialize access due to concurrent update",
+    # the page that a payer comes back to asks again when two payments are booked at once
+    r"(?s)odoo\.http: Exception during request handling\..* in poll_status\n.*\nException: retry",
     # Odoo looks up new companies with a service of its own, which a closed network or a missing right does not reach
     r" odoo\.addons\.(partner_autocomplete|iap)\.",
     # odoorpc speaks the older protocol

@@ -1,5 +1,6 @@
 import hashlib
 import math
+import re
 import secrets
 
 from werkzeug.exceptions import BadRequest, NotFound
@@ -21,6 +22,8 @@ from ..tools.expiry import card_expiry, is_plausible
 RECEIPT = "account.action_report_payment_receipt"
 MAX_AMOUNT = 1e12
 NOTICES = ("granted", "revoked")
+# A path of this site. Browsers drop white space in addresses and take a backslash for a slash: neither is in one.
+OWN_PATH = re.compile(r"/(?!/)[^\s\\\x00-\x1f]*")
 ERRORS = ("choose", "mixed")
 
 
@@ -120,7 +123,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if not ids or len(moves_sudo) != len(ids):
             raise NotFound()
         if access_token:
-            if not consteq(moves_sudo._get_billing_payment_token(documents, asked), access_token):
+            if not self._is_signature(access_token, moves_sudo._get_billing_payment_token(documents, asked)):
                 raise NotFound()
         elif request.env.user._is_public() or not moves_sudo.sudo(False).has_access("read"):
             raise NotFound()
@@ -188,6 +191,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
     @http.route()
     def invoice_transaction(self, invoice_id, access_token, **kwargs):
+        access_token = access_token if str(access_token).isascii() else None  # core compares nothing else
         try:
             self._document_check_access("account.move", invoice_id, access_token)
         except AccessError:
@@ -221,9 +225,9 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             raise ValidationError(
                 request.env._("The open amount is %s and can be paid as a whole only.", currency.format(total))
             )
-        landing = str(kwargs.get("landing_route") or "/")
-        if not landing.startswith("/") or landing.startswith(("//", "/\\")):
+        if not OWN_PATH.fullmatch(str(kwargs.get("landing_route") or "/")):
             raise ValidationError(request.env._("The address to come back to is not one of this site."))
+        kwargs.pop("is_validation", None)  # a bill is paid, by the amount that was checked
         self._check_method(kwargs)
 
     def _get_offered_amounts(self, moves_sudo, amount):
@@ -232,8 +236,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if len(moves_sudo) == 1:
             values = moves_sudo._get_invoice_next_payment_values()
             offered += [values["next_amount_to_pay"], values["amount_due"]]
-            token = request.httprequest.args.get("link")
-            if token and consteq(self._sign_link(moves_sudo, amount), token):
+            if self._is_signature(request.httprequest.args.get("link"), self._sign_link(moves_sudo, amount)):
                 offered.append(amount)
         return offered
 
@@ -256,9 +259,16 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         return values
 
     def _check_method(self, kwargs):
-        """Raise when a saved method is used without a login: a link to a bill is not its owner."""
-        if request.env.user._is_public() and (kwargs.get("flow") == "token" or kwargs.get("token_id")):
+        """Raise when a saved method is used without a login: a link to a bill is not its owner. Nor is one saved."""
+        if kwargs.get("flow") not in ("redirect", "direct", "token"):
+            raise ValidationError(
+                request.env._("This payment method cannot be used here. Choose one of those shown.")
+            )
+        if not request.env.user._is_public():
+            return
+        if kwargs["flow"] == "token" or kwargs.get("token_id"):
             raise ValidationError(request.env._("Please log in to pay with a saved payment method."))
+        kwargs["tokenization_requested"] = False  # it would be saved for the customer
 
     def _get_common_page_view_values(self, *args, **kwargs):
         """As core, but who is not logged in is shown no saved methods."""
@@ -270,7 +280,13 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
     def _sign(self, kind, partner, reference, amount, currency):
         """The signature that binds a transaction to what the page has shown; the amount to the currency's digits."""
         figure = f"{currency.round(amount):.{currency.decimal_places}f}"
-        return payment_utils.generate_access_token(kind, partner.id, reference, figure, currency.id)
+        # no text signed for a link begins like this: who has one cannot pass it off as the other
+        return payment_utils.generate_access_token("billing_page", kind, partner.id, reference, figure, currency.id)
+
+    @staticmethod
+    def _is_signature(given, signature):
+        """Whether what a browser has sent, of whatever kind, is this signature."""
+        return consteq(str(given or "").encode(errors="replace"), signature.encode())
 
     @http.route("/my/billing/pay/<string:documents>", type="http", auth="public", website=True, sitemap=False)
     def portal_billing_pay_bills(self, documents, access_token=None, amount=None, **kw):
@@ -324,8 +340,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         """The amount of an address as it was signed, None where the visitor has written it himself."""
         ids = split_ids(documents)
         moves_sudo = request.env["account.move"].sudo().browse(ids or [])
-        is_signed = access_token and amount and consteq(
-            moves_sudo._get_billing_payment_token(documents, amount), access_token
+        is_signed = amount and self._is_signature(
+            access_token, moves_sudo._get_billing_payment_token(documents, amount)
         )
         return amount if is_signed else None
 
@@ -345,8 +361,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if not ids or len(moves_sudo) != len(ids):
             raise ValidationError(request.env._("The access token is invalid."))
         payer, currency, amount = self._get_payer(moves_sudo), moves_sudo.currency_id[:1], self._cast_amount(amount)
-        is_asked = amount is not None and consteq(
-            self._sign("billing_pay_asked", payer, documents, amount, currency), str(access_token)
+        is_asked = amount is not None and self._is_signature(
+            access_token, self._sign("billing_pay_asked", payer, documents, amount, currency)
         )
         if not is_asked:
             self._check_signature(access_token, "billing_pay", payer, documents, amount, currency)
@@ -363,8 +379,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         )  # fmt: skip
 
     def _check_signature(self, access_token, kind, payer, reference, amount, currency):
-        if amount is None or not access_token or not consteq(
-            self._sign(kind, payer, reference, amount, currency), str(access_token)
+        if amount is None or not self._is_signature(
+            access_token, self._sign(kind, payer, reference, amount, currency)
         ):
             raise ValidationError(request.env._("The access token is invalid."))
 
@@ -379,8 +395,6 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
             company.id, payer.id, amount, currency_id=currency.id
         )
         self._check_method(kwargs)
-        if request.env.user._is_public():
-            kwargs["tokenization_requested"] = False  # it would be saved for the customer
         token_sudo = request.env["payment.token"].sudo()
         if kwargs.get("flow") == "token":
             token_sudo = token_sudo.browse(self._cast_as_int(kwargs.get("token_id"))).exists()
@@ -405,7 +419,8 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
 
     def _get_receipt_transaction(self, tx_id, access_token):
         tx_sudo = request.env["payment.transaction"].sudo().browse(tx_id).exists()  # sudo: signed address
-        if not tx_sudo or not payment_utils.check_access_token(access_token, "billing_receipt", tx_sudo.id):
+        signature = payment_utils.generate_access_token("billing_receipt", tx_id)
+        if not tx_sudo or not self._is_signature(access_token, signature):
             raise NotFound()
         return tx_sudo
 
@@ -638,7 +653,7 @@ class BillingPaymentPortal(PortalAccount, BillingPortalHome, PaymentPortal):
         if not token_sudo:
             return self._render_automatic(problem=request.env._("Choose a payment method."))
         [(_company, text, expected)] = self._get_consents(token_sudo)
-        if not consent:
+        if consent != "1":
             return self._render_automatic(problem=request.env._("Tick the box to allow automatic payments."))
         if expected not in (digest or "").split(","):  # one for each company
             return self._render_automatic(problem=request.env._("The text has changed. Please read it again."))

@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlparse
@@ -356,6 +357,76 @@ class TestPay(PortalCommon):
         ).reconcile()
         self.assert_refused(route, values)
 
+    def test_a_signature_of_a_page_is_none_of_a_link(self):
+        """Who is number 12 among the partners must not open bill number 12 by the signature of his own page."""
+        values, _route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        payer = self.user_one.partner_id.id
+        link = self.bills._get_billing_payment_token(str(payer), f"{self.documents}|180.00|{self.currency.id}")
+        self.assertNotEqual(values["access_token"], link)
+        self.customer.billing_prepaid = True
+        topup, route = self.context_of(self.get("/my/billing/topup?amount=80"))
+        link = self.bills._get_billing_payment_token(f"{payer}", f"{self.company.id}-{route.split('/')[-2]}|80.00|1")
+        self.assertNotEqual(topup["access_token"], link)
+
+    @mute_logger("odoo.http")
+    def test_signatures_that_are_no_text_are_refused_as_others_are(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        tx = self.send(route, values)
+        for path in (
+            f"/my/billing/pay/{self.documents}", f"/my/billing/pay/{self.documents}?amount=1",
+            f"/my/billing/receipt/{tx.id}",
+        ):  # fmt: skip
+            self.get(f"{path}{'&' if '?' in path else '?'}access_token=%C3%A9", status=404)
+        core = f"/invoice/transaction/{self.newer.id}"
+        for route, changed in (
+            (route, {"access_token": "é"}), (route, {"access_token": "\ud800"}), (route, {"access_token": ["x"]}),
+            (route, {"access_token": {}}), (route, {"flow": "validation"}), (route, {"flow": ["token"]}),
+            (f"{core}?link=%C3%A9", {"amount": 20}),
+        ):  # fmt: skip
+            changed = {"access_token": None} | changed if "link" in route else changed
+            with self.subTest(changed=changed), self.assertRaisesRegex(JsonRpcException, "ValidationError"):
+                self.make_jsonrpc_request(route, {**values, **changed})
+        self.authenticate(None, None)
+        with self.assertRaisesRegex(JsonRpcException, "ValidationError"):
+            self.make_jsonrpc_request(core, {**self.direct_values(self.newer), "amount": 80, "access_token": "é"})
+
+    def test_a_receipt_is_for_its_own_payment(self):
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.newer.id}"))
+        tx = self.send(route, values)
+        other = self._create_transaction("direct", reference="OTHER", partner_id=self.other_customer.id)
+        self.get(tx.landing_route)
+        path, _question, query = tx.landing_route.partition("?")
+        self.get(f"{path.replace(str(tx.id), str(other.id))}?{query}", status=404)
+        self.get(f"{path}?access_token={values['access_token']}", status=404)
+        self.get(path, status=404)
+
+    def test_posts_of_another_site_start_nothing(self):
+        """A page elsewhere cannot send JSON, and no form without our token."""
+        contract = self.contract_bill().billing_contract_ids
+        mandate = self.mandate(contracts=contract)
+        values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
+        before = self.env["payment.transaction"].search_count([])
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            response = self.url_open(route, data=json.dumps({"params": values}), headers={"Content-Type": kind})
+            self.assertEqual(response.status_code, 415)
+        self.assertEqual(self.env["payment.transaction"].search_count([]), before)
+        with mute_logger("odoo.http"):
+            for path, data in (
+                ("/my/billing/automatic/grant", {"token_id": self.token.id, "consent": "1"}),
+                (f"/my/billing/automatic/{mandate.id}/revoke", {"x": "1"}),
+            ):
+                self.assertEqual(self.url_open(path, data=data).status_code, 400)
+        self.assertEqual((self.mandates(), self.mandates().state), (mandate, "active"))
+
+    def test_cores_route_validates_and_saves_nothing(self):
+        self.provider.allow_tokenization = True
+        self.env["payment.method"].browse(self.payment_method_id).support_tokenization = True
+        values = self.direct_values(self.newer, amount=80, tokenization_requested=True, is_validation=True)
+        for login, is_saved in (("pay_one", True), (None, False)):
+            self.authenticate(login, login)
+            tx = self.send(f"/invoice/transaction/{self.newer.id}", values)
+            self.assertEqual((tx.operation, tx.amount, tx.tokenize), ("online_direct", 80, is_saved))
+
     def test_no_validation_instead_of_a_payment(self):
         values, route = self.context_of(self.get(f"/my/billing/pay/{self.documents}"))
         tx = self.send(route, {**values, "is_validation": True})
@@ -584,7 +655,10 @@ class TestPay(PortalCommon):
                 self.assert_refused("/invoice/transaction/overdue", {**overdue, "amount": amount})
         self.assertEqual(self.send("/invoice/transaction/overdue", overdue).invoice_ids, self.older)
         self.assertEqual(self.send(single, {**signed, "amount": 80}).amount, 80)
-        for landing in ("https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
+        for landing in (
+            "https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "/\t/evil.example",
+            "/\n/evil.example", " //evil.example", "/x\\..\\/evil.example", ["/my"],
+        ):  # fmt: skip
             with self.subTest(landing=landing):
                 self.assert_refused(single, {**signed, "amount": 80, "landing_route": landing})
         self.bills._set_billing_charge("processing")
@@ -745,10 +819,22 @@ class TestPayments(PortalCommon):
 
     def test_top_up_amounts_that_are_none(self):
         self.customer.billing_prepaid = True
-        for amount in ("0", "-1", "x", "nan", "inf"):
+        for amount in ("0", "-1", "x", "nan", "inf", "0.004", "1e12"):
             with self.subTest(amount=amount):
                 page = self.get(f"/my/billing/topup?amount={amount}")
                 self.assertIn("Enter an amount above zero", page.text)
+
+    def test_a_top_up_is_at_a_company_where_the_customer_pays_in_advance(self):
+        self.customer.billing_prepaid = True
+        values, route = self.context_of(self.get("/my/billing/topup?amount=80"))
+        other = self.setup_other_company()["company"]
+        self.user_one.sudo().company_ids |= other
+        for number in (other.id, 99999999999):
+            self.get(f"/my/billing/topup/{number}", status=404)
+            self.assert_refused(route.replace(f"/topup/{self.company.id}/", f"/topup/{number}/"), values)
+        self.assert_refused(route.replace("/transaction", "0/transaction"), values)
+        self.authenticate("pay_two", "pay_two")
+        self.assert_refused(route, values)
 
     # Automatic payment
 
@@ -788,7 +874,7 @@ class TestPayments(PortalCommon):
         stranger = self.new_token(self.other_customer)
         hidden = self.consent_page()
         for changed in (
-            {"consent": ""}, {"digest": "x"}, {"token_id": stranger.id}, {"token_id": ""},
+            {"consent": ""}, {"consent": "0"}, {"consent": "false"}, {"digest": "x"}, {"token_id": stranger.id}, {"token_id": ""},
             {"contract_id": other_contract.id}, {"csrf_token": "x"}, {"expiry": "soon"},
             {"expiry": "2020-01"}, {"expiry": "01/20"}, {"expiry": "2099-01"}, {"expiry": "2031-13"},
         ):  # fmt: skip
