@@ -68,7 +68,7 @@ def page(odoo, mail):
         head = f"{'to see':38}{'login':12}customer (each login is its own password; without one: as staff)"
         situations = f"\n  {head}\n{situations}\n"
     else:
-        situations = "\n  Made by an older version, which did not list what there is to see: make demo FRESH=1 makes it anew.\n"
+        situations = "\n  Made by an older version, which did not list what there is to see. Anew: make demo FRESH=1.\n"
     counts = ", ".join(f"{number} {what}" for what, number in told.get("counts", {}).items())
     return f"""
 Customer Billing is running.

@@ -378,14 +378,14 @@ class TestPay(PortalCommon):
         ):  # fmt: skip
             self.get(f"{path}{'&' if '?' in path else '?'}access_token=%C3%A9", status=404)
         core = f"/invoice/transaction/{self.newer.id}"
-        for route, changed in (
+        for target, changed in (
             (route, {"access_token": "é"}), (route, {"access_token": "\ud800"}), (route, {"access_token": ["x"]}),
             (route, {"access_token": {}}), (route, {"flow": "validation"}), (route, {"flow": ["token"]}),
             (f"{core}?link=%C3%A9", {"amount": 20}),
         ):  # fmt: skip
-            changed = {"access_token": None} | changed if "link" in route else changed
+            changed = {"access_token": None} | changed if "link" in target else changed
             with self.subTest(changed=changed), self.assertRaisesRegex(JsonRpcException, "ValidationError"):
-                self.make_jsonrpc_request(route, {**values, **changed})
+                self.make_jsonrpc_request(target, {**values, **changed})
         self.authenticate(None, None)
         with self.assertRaisesRegex(JsonRpcException, "ValidationError"):
             self.make_jsonrpc_request(core, {**self.direct_values(self.newer), "amount": 80, "access_token": "é"})
@@ -874,8 +874,8 @@ class TestPayments(PortalCommon):
         stranger = self.new_token(self.other_customer)
         hidden = self.consent_page()
         for changed in (
-            {"consent": ""}, {"consent": "0"}, {"consent": "false"}, {"digest": "x"}, {"token_id": stranger.id}, {"token_id": ""},
-            {"contract_id": other_contract.id}, {"csrf_token": "x"}, {"expiry": "soon"},
+            {"consent": ""}, {"consent": "0"}, {"consent": "false"}, {"digest": "x"}, {"token_id": stranger.id},
+            {"token_id": ""}, {"contract_id": other_contract.id}, {"csrf_token": "x"}, {"expiry": "soon"},
             {"expiry": "2020-01"}, {"expiry": "01/20"}, {"expiry": "2099-01"}, {"expiry": "2031-13"},
         ):  # fmt: skip
             with self.subTest(changed=changed), mute_logger("odoo.http"):
