@@ -7,6 +7,6 @@
     "website": "https://github.com/customer-billing/customer-billing",
     "license": "LGPL-3",
     "depends": ["customer_billing_payment", "customer_billing_collection"],
-    "data": ["views/dunning_items.xml"],
+    "data": ["views/dunning_items.xml", "views/res_config_settings_views.xml"],
     "auto_install": True,
 }

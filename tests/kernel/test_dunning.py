@@ -155,8 +155,11 @@ def test_working_days_are_counted(calendar, day, count):
 )
 def test_what_is_on_its_way_is_counted_once(amounts, payments):
     allocated = dunning.allocate_transit(amounts, payments)
-    assert sum(allocated.values()) == min(sum(amounts.values()), sum(amount for amount, _named in payments))
-    assert all(0 < amount <= amounts[key] for key, amount in allocated.items())
+    sums = {key: sum(parts.values()) for key, parts in allocated.items()}
+    assert sum(sums.values()) == min(sum(amounts.values()), sum(amount for amount, _named in payments))
+    assert all(0 < amount <= amounts[key] for key, amount in sums.items())
+    for position, (amount, _named) in enumerate(payments):
+        assert sum(parts.get(position, 0) for parts in allocated.values()) <= amount
 
 
 @given(

@@ -1,4 +1,5 @@
-from odoo import api, models
+from odoo import api, fields, models
+from odoo.tools import format_date
 
 from ..tools import dunning
 
@@ -14,6 +15,8 @@ class BillingCase(models.Model):
 
         The dicts are those of ``billing.receivable._get_open_items``, by due date, credits among them (negative), and
         ``days_overdue`` (negative: not due yet); ``transit``, what payments on their way will settle of it;
+        ``payments``, which those are (the dicts of ``_get_in_transit`` with the ``amount`` for this item, and ``is_late``:
+        not waited for any longer, and not in ``transit``);
         ``excluded``: None, or why the item is not demanded now: ``dispute``, ``promise``, ``instalment``, ``transit``.
         The number of queries does not depend on the number of cases. For methods: access is checked for the case alone.
 
@@ -38,32 +41,68 @@ class BillingCase(models.Model):
         result = {}
         for row in rows:
             row["days_overdue"] = (date - row["date_maturity"]).days
-            row["transit"] = 0.0
+            row["transit"], row["payments"] = 0.0, []
             row["excluded"] = "dispute" if row["move_line_id"] in disputed else None
             result.setdefault((row["partner_id"], row["currency_id"]), []).append(row)
-        self._exclude_transit(result, debits)
+        self._exclude_transit(company, result, debits)
         return result
 
     @api.model
-    def _exclude_transit(self, items, move_line_ids):
+    def _exclude_transit(self, company, items, move_line_ids):
         """Mark what payments on their way settle in ``items``, see ``_read_items``."""
+        today = company._get_billing_today()
         lines_sudo = self.env["account.move.line"].sudo().browse(move_line_ids)  # as above
         lines_sudo.fetch(["partner_id", "company_id", "move_id"])
         payments = {}
         for payment in self.env["billing.receivable"].sudo()._get_in_transit(lines_sudo):
             if payment["kind"] == "announced":
+                payment["is_late"] = self._is_transit_late(company, payment, today)
                 payments.setdefault((payment["partner_id"], payment["currency_id"]), []).append(payment)
         for key, found in payments.items():
+            found.sort(key=lambda payment: payment["is_late"])  # what comes soon counts first
             rows = {row["move_line_id"]: row for row in items.get(key, ()) if row["residual"] > 0}
             named = [
                 (payment["amount"], [line for line, row in rows.items() if row["move_id"] in payment["move_ids"]])
                 for payment in found
             ]
             amounts = {line: row["residual"] for line, row in rows.items()}
-            for line, amount in dunning.allocate_transit(amounts, named).items():
-                rows[line]["transit"] = amount
-                if not rows[line]["excluded"] and amount >= rows[line]["residual"]:
-                    rows[line]["excluded"] = "transit"
+            for line, parts in dunning.allocate_transit(amounts, named).items():
+                row = rows[line]
+                row["payments"] = [{**found[position], "amount": amount} for position, amount in parts.items()]
+                row["transit"] = sum(payment["amount"] for payment in row["payments"] if not payment["is_late"])
+                if not row["excluded"] and row["transit"] and row["transit"] >= row["residual"]:
+                    row["excluded"] = "transit"
+
+    @api.model
+    def _is_transit_late(self, company, payment, today):
+        """Whether a payment is on its way for so long that nobody waits for it any more. Modules that know when their
+        payments should have arrived override this; money that was taken from the customer is never late.
+
+        :param payment: a dict of ``billing.receivable._get_in_transit``
+        """
+        return False
+
+    @api.model
+    def _get_awaited(self, rows):
+        """The payments that keep items out of dunning, as JSON: list of dicts with ``name, date`` and ``amount``."""
+        found = {}
+        for row in rows:
+            for payment in row["payments"] if row["excluded"] == "transit" else ():
+                if not payment["is_late"]:
+                    date = fields.Date.to_string(payment["date"])
+                    known = found.setdefault((payment["name"], date), {"name": payment["name"], "date": date, "amount": 0.0})
+                    known["amount"] += payment["amount"]
+        return list(found.values())
+
+    @api.model
+    def _describe_payment(self, payment, currency):
+        """A payment on its way as a text: what, how much, since when."""
+        return self.env._(
+            "%(name)s, %(amount)s, since %(date)s",
+            name=payment["name"],
+            amount=currency.format(payment["amount"]),
+            date=format_date(self.env, payment["date"]),
+        )
 
     @api.model
     def _exclude_protected(self, items):
@@ -79,15 +118,17 @@ class BillingCase(models.Model):
 
     @api.model
     def _get_kernel_items(self, rows):
-        """Rows of ``_get_items`` as the kernel knows them; what is on its way is deducted."""
+        """Rows of ``_get_items`` as the kernel knows them; what is on its way is deducted, but where it settles an item,
+        which is excluded."""
         result = []
         for row in rows:
-            share = 1 - row["transit"] / row["residual"] if row["transit"] else 1
+            transit = 0.0 if row["excluded"] == "transit" else row["transit"]
+            share = 1 - transit / row["residual"] if transit else 1
             result.append(
                 dunning.Item(
                     row["move_line_id"],
                     row["date_maturity"],
-                    row["residual"] - row["transit"],
+                    row["residual"] - transit,
                     row["residual_company"] * share,
                     row["excluded"],
                 )

@@ -38,6 +38,12 @@ class BillingCase(models.Model):
         return {code: ids for code, ids in found.items() if ids}
 
     @api.model
+    def _get_awaited_since(self, company, partner_ids):
+        """The first day of the payments on their way that keep items of these customers out of dunning; None: none."""
+        items = self._read_items(company, company._get_billing_today(), list(partner_ids)) if partner_ids else {}
+        return min((payment["date"] for rows in items.values() for payment in self._get_awaited(rows)), default=None)
+
+    @api.model
     def _get_overdue_keys(self, company, today):
         """Customers and currencies with something overdue: set of pairs of ids."""
         groups = self.env["account.move.line"]._read_group(

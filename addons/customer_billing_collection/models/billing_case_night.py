@@ -210,6 +210,8 @@ class BillingCase(models.Model):
         for case, found in demands.items():
             for demand in found:
                 vals = case._prepare_notice(demand)
+                if vals["reason_code"] == "transit":
+                    vals["reason_values"]["payments"] = case._get_awaited(items[case])
                 rows = case._get_demand_rows(demand, items[case])
                 notice = known.pop((case.id, demand.step.key, demand.due or False), None)
                 if notice:

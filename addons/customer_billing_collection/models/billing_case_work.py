@@ -91,7 +91,7 @@ class BillingCase(models.Model):
                         row["days_overdue"] if row["days_overdue"] > 0 and row["residual"] > 0 else "",
                         money(row["amount"]),
                         money(row["residual"]),
-                        reasons.get(row["excluded"], ""),
+                        self._render_reason(row, reasons),
                     )
                 )
             )
@@ -101,6 +101,14 @@ class BillingCase(models.Model):
             '<table class="table table-sm table-hover o_list_table">'
             "<thead><tr>%s</tr></thead><tbody>%s</tbody></table>"
         ) % (head, body)
+
+    def _render_reason(self, row, reasons):
+        """Why an item is not demanded, with the payments that are on their way for it, and those that were."""
+        parts = [reasons.get(row["excluded"])]
+        for payment in row["payments"]:
+            text = self._describe_payment(payment, self.currency_id)
+            parts.append(self.env._("%s: not awaited any longer", text) if payment["is_late"] else text)
+        return Markup("<br/>").join(part for part in parts if part)
 
     @api.model
     def _end(self, index):

@@ -115,7 +115,10 @@ class BillingDunningNotice(models.Model):
     def _compute_reason(self):
         texts = self._get_reason_texts()
         for notice in self:
-            notice.reason = notice.reason_code and texts[notice.reason_code] % notice._get_reason_values()
+            reason = notice.reason_code and texts[notice.reason_code] % notice._get_reason_values()
+            describe = self.env["billing.case"]._describe_payment
+            awaited = [describe(payment, notice.currency_id) for payment in notice._get_awaited()]
+            notice.reason = " ".join([reason, *awaited]) if reason else False
 
     @api.model
     def _get_reason_texts(self):
@@ -138,6 +141,11 @@ class BillingDunningNotice(models.Model):
             "merged": self.env._("The customer was merged with another one."),
             "manual": self.env._("Left out by %(name)s."),
         }
+
+    def _get_awaited(self):
+        """The payments that were on their way when this was left out, as ``billing.case._get_awaited`` tells them."""
+        self.ensure_one()
+        return (self.reason_values or {}).get("payments", [])
 
     def _get_reason_values(self):
         """What the text of a reason names, as the reader writes it."""

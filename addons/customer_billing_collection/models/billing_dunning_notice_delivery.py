@@ -254,8 +254,10 @@ class BillingDunningNotice(models.Model):
         else:
             reason = self._get_reason_gone(items[case])
         if reason:
-            amount = self.currency_id.round(demand.amount) if demand else 0.0
-            self._leave_out(reason, amount=amount)
+            values = {"amount": self.currency_id.round(demand.amount) if demand else 0.0}
+            if reason == "transit":
+                values["payments"] = case._get_awaited(items[case])
+            self._leave_out(reason, **values)
             case._refresh()
             return None, None
         return demand, case._get_demand_rows(demand, items[case])

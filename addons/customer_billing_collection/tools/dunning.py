@@ -280,22 +280,24 @@ def demand_reminders(items, policy, today, covered=None, rounding=0.01):
 
 
 def allocate_transit(amounts, payments):
-    """What of each item payments on their way will settle: {key: amount}.
+    """What of each item payments on their way will settle: {key: {position of the payment: amount}}.
 
     :param amounts: open amounts by key, the oldest first
     :param payments: pairs of amount and the keys that the payment names, maybe none
 
     >>> allocate_transit({1: 100.0, 2: 50.0}, [(120.0, ())])
-    {1: 100.0, 2: 20.0}
+    {1: {0: 100.0}, 2: {0: 20.0}}
     >>> allocate_transit({1: 100.0, 2: 50.0}, [(30.0, (2,)), (10.0, (9,))])
-    {2: 30.0, 1: 10.0}
+    {2: {0: 30.0}, 1: {1: 10.0}}
     """
-    allocated = {}
-    for amount, named in payments:
+    allocated, left = {}, dict(amounts)
+    for position, (amount, named) in enumerate(payments):
         for key in [*(key for key in named if key in amounts), *amounts]:
-            part = min(amount, amounts[key] - allocated.get(key, 0.0))
+            part = min(amount, left[key])
             if part > 0:
-                allocated[key] = allocated.get(key, 0.0) + part
+                parts = allocated.setdefault(key, {})
+                parts[position] = parts.get(position, 0.0) + part
+                left[key] -= part
                 amount -= part
     return allocated
 

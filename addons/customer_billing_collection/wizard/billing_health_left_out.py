@@ -1,4 +1,5 @@
 from odoo import api, models
+from odoo.tools import format_date
 
 
 class BillingHealth(models.TransientModel):
@@ -30,6 +31,10 @@ class BillingHealth(models.TransientModel):
             "night": self.env._("The next night opens a case"),
             "more": self.env._("Not looked at here"),
         }
+        if since := self.env["billing.case"].sudo()._get_awaited_since(company, found.get("transit", ())):  # as above
+            labels["transit"] = self.env._(
+                "%(reason)s (since %(date)s)", reason=labels["transit"], date=format_date(self.env, since)
+            )
         customers = set().union(*found.values())
         return {
             "label": self.env._("Overdue customers without a case: %s", company.name),

@@ -1,6 +1,8 @@
 from odoo import api, models
 from odoo.fields import Domain
 
+from .billing_payment_attempt import OPEN
+
 
 class BillingReceivable(models.AbstractModel):
     _inherit = "billing.receivable"
@@ -8,7 +10,11 @@ class BillingReceivable(models.AbstractModel):
     @api.model
     def _get_in_transit(self, move_lines):
         """Add online payments that are on their way: pending, authorized, confirmed but not booked, or of unknown
-        outcome. ``transaction_id`` tells which; ``payment_id`` is False."""
+        outcome. ``transaction_id`` tells which; ``payment_id`` is False; ``date`` is that of its last news.
+
+        ``can_expire``: nobody has confirmed it, it may never come. Not what the provider has confirmed, nor an
+        automatic charge without an outcome: that money may have been taken.
+        """
         found = super()._get_in_transit(move_lines)
         # sudo: as in the base, who reads an item may know of the money that is on its way for it
         lines_sudo = move_lines.sudo()
@@ -28,6 +34,9 @@ class BillingReceivable(models.AbstractModel):
                     "kind": "announced",
                     "payment_id": False,
                     "transaction_id": tx.id,
+                    "can_expire": tx.state != "done" and not any(
+                        attempt.state in OPEN for attempt in tx.billing_attempt_ids
+                    ),
                     "partner_id": payer.id,
                     "company_id": tx.company_id.id,
                     "currency_id": tx.currency_id.id,
@@ -51,6 +60,6 @@ class BillingReceivable(models.AbstractModel):
             & (
                 Domain("state", "in", ("pending", "authorized"))
                 | Domain("state", "=", "done") & Domain("is_post_processed", "=", False)
-                | Domain("billing_attempt_ids.state", "in", ("processing", "unknown"))
+                | Domain("billing_attempt_ids.state", "in", OPEN)
             )
         )

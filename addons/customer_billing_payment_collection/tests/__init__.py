@@ -1,1 +1,1 @@
-from . import test_payment_collection
+from . import test_payment_collection, test_transit
