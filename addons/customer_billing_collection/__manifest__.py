@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing Collections",
     "summary": "Reminders, cases, promises, instalments, interest and hand-over",
-    "version": "19.0.1.1.0",
+    "version": "19.0.1.2.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",

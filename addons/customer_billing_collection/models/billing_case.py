@@ -2,6 +2,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 CLOSED = ("closed", "written_off")
+SETTLED = ("paid", "credited")  # reasons of cases in which nothing is due any more
 
 
 class BillingCase(models.Model):
@@ -88,7 +89,10 @@ class BillingCase(models.Model):
     date_hold = fields.Date(string="Service Held Since", readonly=True, copy=False)
     date_legal = fields.Date(string="Handed Over On", readonly=True, copy=False)
     close_reason = fields.Selection(
-        [("paid", "Paid"), ("written_off", "Written off"), ("merged", "Customer merged"), ("manual", "By hand")],
+        [
+            ("paid", "Paid"), ("credited", "Credited or cancelled"), ("written_off", "Written off"),
+            ("merged", "Customer merged"), ("manual", "By hand"),
+        ],
         readonly=True, copy=False,
     )  # fmt: skip
     notice_ids = fields.One2many("billing.dunning.notice", "case_id", readonly=True)
@@ -139,7 +143,8 @@ class BillingCase(models.Model):
     # Facts
 
     def _close(self, reason):
-        """Close cases: nothing is due any more (``paid``), it was given up (``written_off``), ``merged`` or ``manual``.
+        """Close cases: nothing is due any more (``paid``, or ``credited`` when no money came), it was given up
+        (``written_off``), ``merged`` or ``manual``.
 
         What waits to be sent is taken back, a service hold ends.
         """
@@ -186,7 +191,7 @@ class BillingCase(models.Model):
         if self.date_legal and not kept.date_legal:
             names = (
                 "date_legal", "handover_partner_id", "handover_attachment_id", "handover_sha256",
-                "handover_known_move_ids",
+                "handover_known_move_ids", "handover_move_ids",
             )  # fmt: skip
             kept.write(self._convert_to_write({name: self[name] for name in names}))
         kept._message_log(body=self.env._("%s of the merged customer goes on here.", self.name))

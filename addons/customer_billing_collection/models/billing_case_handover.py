@@ -13,7 +13,7 @@ from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS, NO_
 
 from ..tools.file_names import safe_file_name
 from ..tools.package import without_moment, write_package
-from .billing_case import CLOSED
+from .billing_case import CLOSED, SETTLED
 
 RENDERED_BILLS = 100  # bills without a stored PDF that one package renders: a second each
 RENDERED_CONTRACTS = 50
@@ -23,6 +23,7 @@ SUMMARY_ITEMS = 500  # rows of the summary; all items are in items.csv
 MARGIN = 15  # millimetres above and below
 MISSING = "MISSING.txt"
 TASK = "customer_billing_collection.mail_activity_type_tell_agency"
+NEW_DEBT = "customer_billing_collection.mail_activity_type_new_debt"
 
 
 class BillingCase(models.Model):
@@ -67,15 +68,15 @@ class BillingCase(models.Model):
         if not partner:
             raise UserError(self.env._("Choose the lawyer or agency who takes over."))
         case_sudo = self.sudo()  # protected fields
-        credits = [item["move_id"] for item in items if item["residual"] < 0]  # they are in the package
         case_sudo.write(
             {
                 "handover_partner_id": partner.id,
                 "date_legal": self.company_id._get_billing_today(),
-                "handover_known_move_ids": [Command.set(credits)],
+                "handover_known_move_ids": [Command.clear()],
             }
         )
         self._store_package(note)
+        self._note_handed_over(items)
         case_sudo.notice_ids.filtered(lambda n: n.state in ("proposed", "queued", "failed"))._leave_out("legal")
         case_sudo._refresh()
         case_sudo.message_post(
@@ -87,6 +88,47 @@ class BillingCase(models.Model):
             subtype_xmlid="mail.mt_note",
         )
         return self.handover_attachment_id.id
+
+    def action_renew_package(self, note=""):
+        """Make the package again, with all that is open now: what has come since the hand-over belongs to it too.
+
+        :param str note: what to tell the lawyer or agency, in the summary
+        :return: id of the attachment
+        :raises UserError: when the case is not handed over, or nothing is owed
+        :raises AccessError: when the user may not work on the case
+        """
+        self.ensure_one()
+        self.check_access("write")
+        if not self.date_legal or self.state in CLOSED:
+            raise UserError(self.env._("“%s” is not handed over.", self.display_name))
+        items = self._get_items()[self]
+        if self.currency_id.compare_amounts(sum(item["residual"] for item in items), 0) <= 0:
+            raise UserError(self.env._("%s owes nothing: there is nothing to hand over.", self.partner_id.display_name))
+        self._store_package(note)
+        self._note_handed_over(items)
+        self.sudo().activity_unlink([NEW_DEBT])  # decided
+        self.sudo().message_post(
+            body=self.env._(
+                "New package for %(name)s. SHA-256: %(sum)s",
+                name=self.sudo().handover_partner_id.name or "",
+                sum=self.handover_sha256,
+            ),
+            attachment_ids=self.handover_attachment_id.ids,
+            author_id=self.env.user.partner_id.id,
+            subtype_xmlid="mail.mt_note",
+        )
+        return self.handover_attachment_id.id
+
+    def _note_handed_over(self, items):
+        """Note that these items are in the package: its credits are no news, the others are what is collected."""
+        moves = self.env["account.move"].browse(dict.fromkeys(item["move_id"] for item in items))
+        credits = {item["move_id"] for item in items if item["residual"] < 0}
+        self.sudo().write(  # protected fields
+            {
+                "handover_move_ids": [Command.set(moves.ids)],
+                "handover_known_move_ids": [Command.link(move) for move in credits],
+            }
+        )
 
     def action_take_back(self, reason):
         """Take a case back that was handed over; dunning goes on. For billing managers.
@@ -126,18 +168,17 @@ class BillingCase(models.Model):
 
     def _close(self, reason):
         """Whoever collects from outside has to know that the money came; a task that says so may be there already."""
-        paid = self.sudo().filtered(lambda case: reason == "paid" and case.date_legal and case.state not in CLOSED)
-        paid -= paid.filtered(lambda case: case.activity_search([TASK]))
+        settled = self.sudo().filtered(lambda case: reason in SETTLED and case.date_legal and case.state not in CLOSED)
+        settled -= settled.filtered(lambda case: case.activity_search([TASK]))
         result = super()._close(reason)
-        for case_sudo in paid:
+        self.sudo().activity_unlink([NEW_DEBT])
+        for case_sudo in settled:
             user = case_sudo.collector_id or self.env.user
-            case_sudo.activity_schedule(
-                TASK,
-                summary=user.with_context(lang=user.lang).env._(
-                    "Paid after the hand-over: tell %s", case_sudo.handover_partner_id.name or ""
-                ),
-                user_id=user.id,
-            )
+            env, name = user.with_context(lang=user.lang).env, case_sudo.handover_partner_id.name or ""
+            summary = env._("Paid after the hand-over: tell %s", name)
+            if reason == "credited":
+                summary = env._("Credited or cancelled after the hand-over: tell %s", name)
+            case_sudo.activity_schedule(TASK, summary=summary, user_id=user.id)
         return result
 
     # Package

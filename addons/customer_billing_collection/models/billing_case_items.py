@@ -15,8 +15,8 @@ class BillingCase(models.Model):
 
         The dicts are those of ``billing.receivable._get_open_items``, by due date, credits among them (negative), and
         ``days_overdue`` (negative: not due yet); ``transit``, what payments on their way will settle of it;
-        ``payments``, which those are (the dicts of ``_get_in_transit`` with the ``amount`` for this item, and ``is_late``:
-        not waited for any longer, and not in ``transit``);
+        ``payments``, which those are (the dicts of ``_get_in_transit`` with the ``amount`` for this item, and
+        ``is_late``: not waited for any longer, and not in ``transit``);
         ``excluded``: None, or why the item is not demanded now: ``dispute``, ``promise``, ``instalment``, ``transit``.
         The number of queries does not depend on the number of cases. For methods: access is checked for the case alone.
 
@@ -90,8 +90,8 @@ class BillingCase(models.Model):
             for payment in row["payments"] if row["excluded"] == "transit" else ():
                 if not payment["is_late"]:
                     date = fields.Date.to_string(payment["date"])
-                    known = found.setdefault((payment["name"], date), {"name": payment["name"], "date": date, "amount": 0.0})
-                    known["amount"] += payment["amount"]
+                    new = {"name": payment["name"], "date": date, "amount": 0.0}
+                    found.setdefault((payment["name"], date), new)["amount"] += payment["amount"]
         return list(found.values())
 
     @api.model
@@ -118,8 +118,8 @@ class BillingCase(models.Model):
 
     @api.model
     def _get_kernel_items(self, rows):
-        """Rows of ``_get_items`` as the kernel knows them; what is on its way is deducted, but where it settles an item,
-        which is excluded."""
+        """Rows of ``_get_items`` as the kernel knows them; what is on its way is deducted, but where it settles all of an
+        item, which is excluded."""
         result = []
         for row in rows:
             transit = 0.0 if row["excluded"] == "transit" else row["transit"]

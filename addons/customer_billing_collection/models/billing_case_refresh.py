@@ -24,6 +24,9 @@ REFRESHED = {
 }  # fmt: skip
 
 
+COLLECTOR = ("collector_id", "collector_manual", "collector_amount")
+
+
 class BillingCase(models.Model):
     """Cases open, change and close by what the ledger says."""
 
@@ -45,7 +48,10 @@ class BillingCase(models.Model):
             [*self._get_open_domain(), ("company_id", "=", company.id), ("partner_id", "in", partner_ids)]
         )
         cases_sudo |= cases_sudo._open(company, today, items, {(c.partner_id.id, c.currency_id.id) for c in cases_sudo})
-        return cases_sudo._refresh_from(items, today)
+        result = cases_sudo._refresh_from(items, today)
+        cases_sudo = cases_sudo.browse([case.id for case in result])
+        cases_sudo._follow_amounts(company, self._sum_overdue(items, cases_sudo.partner_id))
+        return result
 
     def _refresh(self):
         """Look at these cases again: their amounts, state, next step and priority; close what is paid.
@@ -66,6 +72,7 @@ class BillingCase(models.Model):
         by_case = {case: items.get((case.partner_id.id, case.currency_id.id), []) for case in self}
         self._before_refresh(by_case, today)
         self._exclude_protected(by_case)
+        self._tell_overdue(by_case)
         behaviour = self._get_behaviour(self.company_id, self.partner_id.ids, today) if self else {}
         reached = self._take_over_steps(by_case)
         kernels = self.policy_id._get_kernel_policies()
@@ -77,9 +84,9 @@ class BillingCase(models.Model):
                 continue
             rows.append({"id": case.id, **case._prepare_refreshed(found, policy, today, behaviour)})
         settled = self._get_settled(rows, reached, today)
+        settled |= self.browse([row["id"] for row in rows])._get_handover_settled(by_case)
         self._write_refreshed([row for row in rows if row["id"] not in settled.ids])
-        if paid or settled:
-            (paid | settled)._close("paid")
+        (paid | settled)._close_settled(by_case)
         result = {case: found for case, found in by_case.items() if case not in paid | settled}
         return {**result, **settled._begin_anew(items, today)}
 
@@ -162,7 +169,7 @@ class BillingCase(models.Model):
         return settled
 
     def _begin_anew(self, items, today):
-        """Open and refresh cases for what is due now at the customers of these closed cases, with their collectors.
+        """Open and refresh cases for what is due now at the customers of these closed cases; their collectors go on.
 
         :param dict items: the items by customer and currency
         :return: the items by new case
@@ -170,9 +177,9 @@ class BillingCase(models.Model):
         if not self:
             return {}
         self.flush_recordset()  # one open case for each customer and currency
-        collectors = {(case.partner_id.id, case.currency_id.id): case.collector_id for case in self}
-        own = {key: items[key] for key in collectors}
-        return self.browse()._open(self.company_id, today, own, set(), collectors)._refresh_from(own, today)
+        closed = {(case.partner_id.id, case.currency_id.id): case for case in self}
+        own = {key: items[key] for key in closed}
+        return self.browse()._open(self.company_id, today, own, set(), closed)._refresh_from(own, today)
 
     # Opening
 
@@ -180,7 +187,7 @@ class BillingCase(models.Model):
         """Open cases for customers and currencies with something to demand; returns them.
 
         :param set known: pairs of customer and currency that have a case
-        :param dict kept: collectors by customer and currency that go on
+        :param dict kept: closed cases by customer and currency whose collectors go on
         """
         kept = kept or {}
         partners = self.env["res.partner"].sudo().browse({partner for partner, _c in items if partner})
@@ -197,7 +204,8 @@ class BillingCase(models.Model):
         if not found:
             return self.browse()
         names = self.env["ir.sequence"]._get_billing_numbers("billing.case", len(found), company)
-        collectors = self._get_collectors(company, self._sum_overdue(items, [partner for partner, _c, _p in found]))
+        amounts = self._sum_overdue(items, [partner for partner, _c, _p in found])
+        collectors = self._get_collectors(company, amounts)
         able = self._get_able_collectors(company)
         return self.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(
             [
@@ -207,13 +215,20 @@ class BillingCase(models.Model):
                     "company_id": company.id,
                     "currency_id": currency_id,
                     "policy_id": policy.id,
-                    "collector_id": (kept.get((partner.id, currency_id), users) & able or users).id,
+                    "collector_id": collectors[partner].id,
+                    "collector_amount": amounts[partner],
                     "date_opened": today,
+                    **kept.get((partner.id, currency_id), self.browse())._get_collector_values(able),
                 }
                 for name, (partner, currency_id, policy) in zip(names, found, strict=True)
-                for users in [collectors[partner]]
             ]
         )
+
+    def _get_collector_values(self, able):
+        """What a case that follows this one takes over of its collector, as far as it is one of ``able``."""
+        if not self.collector_id & able:
+            return {}
+        return self._convert_to_write({name: self[name] for name in COLLECTOR})
 
     @api.model
     def _sum_overdue(self, items, partners):

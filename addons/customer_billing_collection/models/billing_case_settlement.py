@@ -4,7 +4,7 @@ from odoo.exceptions import ValidationError
 from odoo.addons.customer_billing.tools.money import to_decimal
 
 from ..tools.promise import covered
-from .billing_case import CLOSED
+from .billing_case import CLOSED, SETTLED
 
 
 class BillingCase(models.Model):
@@ -91,11 +91,26 @@ class BillingCase(models.Model):
             {"offered", "running"}.intersection(self.instalment_ids.mapped("state"))
         )
 
+    def _close_settled(self, items):
+        """Close cases in which nothing is due any more: as paid where money came in since they were opened, or waits to
+        be matched; else the bills were credited or cancelled. One query for all cases.
+
+        :param dict items: the items by case
+        """
+        if not self:
+            return
+        paid = self.env["billing.promise"]._filter_paid(self)
+        paid |= self.filtered(
+            lambda case: any(row["residual"] < 0 and row["kind"] == "payment" for row in items[case])
+        )
+        paid._close("paid")
+        (self - paid)._close("credited")
+
     def _close(self, reason):
         """Where nothing is left to pay, open promises and offers have no object any more."""
         cases_sudo = self.sudo()  # protected fields
         cases_sudo.promise_ids.filtered(lambda promise: promise.state == "open")._withdraw()
-        ended = ("draft", "offered") if reason == "paid" else ("draft", "offered", "running")
+        ended = ("draft", "offered") if reason in SETTLED else ("draft", "offered", "running")
         cases_sudo.instalment_ids.filtered(lambda agreement: agreement.state in ended).write({"state": "cancelled"})
         return super()._close(reason)
 

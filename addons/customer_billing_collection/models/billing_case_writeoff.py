@@ -1,6 +1,6 @@
 from odoo import models
 
-from .billing_case import CLOSED
+from .billing_case import CLOSED, SETTLED
 
 
 class BillingCase(models.Model):
@@ -30,7 +30,7 @@ class BillingCase(models.Model):
         return "posted" in self.sudo().writeoff_ids.mapped("state")
 
     def _close(self, reason):
-        written_off = self.filtered(lambda case: reason == "paid" and case._is_written_off())
+        written_off = self.filtered(lambda case: reason in SETTLED and case._is_written_off())
         if written_off:
             written_off._close("written_off")
         return super(BillingCase, self - written_off)._close(reason)

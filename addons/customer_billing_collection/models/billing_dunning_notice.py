@@ -58,6 +58,7 @@ class BillingDunningNotice(models.Model):
     reason_code = fields.Selection(
         [
             ("paid", "Paid"),
+            ("credited", "Credited or cancelled"),
             ("credits", "Covered by credits"),
             ("minimum", "Below the minimum"),
             ("dispute", "In dispute"),
@@ -125,6 +126,7 @@ class BillingDunningNotice(models.Model):
         """The text of each code, in the language of the reader. Modules add those of theirs."""
         return {
             "paid": self.env._("Nothing of it is open any more."),
+            "credited": self.env._("It was credited or cancelled."),
             "credits": self.env._("Credits that are not matched cover it: match them, or pay them out."),
             "minimum": self.env._("Only %(amount)s to demand: below the minimum."),
             "dispute": self.env._("What is overdue is in dispute."),

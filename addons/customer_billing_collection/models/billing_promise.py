@@ -172,32 +172,52 @@ class BillingPromise(models.Model):
         self.env.flush_all()
         rows = self.env.execute_query(
             SQL(
-                """SELECT c.id, item.id, credit.date, partial.debit_amount_currency
-                     FROM billing_case c
-                     JOIN res_company own ON own.id = c.company_id
-                     JOIN res_company branch ON branch.parent_path LIKE own.parent_path || '%%'
-                     JOIN res_partner contact ON contact.commercial_partner_id = c.partner_id
-                     JOIN account_move_line item ON item.partner_id = contact.id AND item.currency_id = c.currency_id
-                                                AND item.company_id = branch.id AND item.parent_state = 'posted'
-                     JOIN account_account account ON account.id = item.account_id
-                                                 AND account.account_type = 'asset_receivable'
-                     JOIN account_partial_reconcile partial ON partial.debit_move_id = item.id
-                     JOIN account_move_line credit ON credit.id = partial.credit_move_id
-                                                  AND credit.parent_state = 'posted' AND credit.date >= %s
-                     JOIN account_move move ON move.id = credit.move_id AND move.move_type = 'entry'
-                     JOIN account_journal journal ON journal.id = credit.journal_id
-                    WHERE c.id = ANY(%s)
-                      AND (credit.payment_id IS NOT NULL OR credit.statement_line_id IS NOT NULL
-                           OR journal.type IN ('bank', 'cash', 'credit'))
+                """SELECT c.id, item.id, credit.date, partial.debit_amount_currency %s AND credit.date >= %s
                     ORDER BY credit.date, partial.id""",
+                self._from_money(cases),
                 first,
-                cases.ids,
             )
         )
         money = {}
         for case_id, item_id, day, amount in rows:
             money.setdefault(case_id, []).append(kernel.Money(item_id, day, to_decimal(amount)))
         return money
+
+    @api.model
+    def _filter_paid(self, cases):
+        """Return those of cases whose customers' items were matched with money since they were opened. One query."""
+        self.env.flush_all()
+        found = self.env.execute_query(
+            SQL(
+                """SELECT DISTINCT c.id %s
+                      AND (partial.max_date >= c.date_opened OR partial.create_date > c.create_date)""",
+                self._from_money(cases),
+            )
+        )
+        return cases.browse([case for [case] in found])
+
+    @api.model
+    def _from_money(self, cases):
+        """FROM and WHERE: the cases ``c``, each ``item`` of their customers, the ``credit`` that is money, and their match,
+        ``partial``."""
+        return SQL(
+            """FROM billing_case c
+               JOIN res_company own ON own.id = c.company_id
+               JOIN res_company branch ON branch.parent_path LIKE own.parent_path || '%%'
+               JOIN res_partner contact ON contact.commercial_partner_id = c.partner_id
+               JOIN account_move_line item ON item.partner_id = contact.id AND item.currency_id = c.currency_id
+                                          AND item.company_id = branch.id AND item.parent_state = 'posted'
+               JOIN account_account account ON account.id = item.account_id
+                                           AND account.account_type = 'asset_receivable'
+               JOIN account_partial_reconcile partial ON partial.debit_move_id = item.id
+               JOIN account_move_line credit ON credit.id = partial.credit_move_id AND credit.parent_state = 'posted'
+               JOIN account_move move ON move.id = credit.move_id AND move.move_type = 'entry'
+               JOIN account_journal journal ON journal.id = credit.journal_id
+              WHERE c.id = ANY(%s)
+                AND (credit.payment_id IS NOT NULL OR credit.statement_line_id IS NOT NULL
+                     OR journal.type IN ('bank', 'cash', 'credit'))""",
+            cases.ids,
+        )
 
     @api.model
     def _evaluate_cases(self, cases):

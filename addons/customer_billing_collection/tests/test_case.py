@@ -1,5 +1,6 @@
 from freezegun import freeze_time
 
+from odoo import Command
 from odoo.tests import tagged
 
 from .common import CollectionCommon
@@ -24,6 +25,85 @@ class TestCase(CollectionCommon):
         self.pay("2026-03-11", 100.0, invoices=bill)
         self.env.cr.precommit.run()
         self.assertEqual((case.state, case.close_reason, str(case.date_closed)), ("closed", "paid", "2026-03-11"))
+
+    def closed_by(self, settle, partner=None):
+        """Why a case closes that was opened on 11 March for a bill of 100.00; ``settle`` is called with the bill."""
+        with freeze_time("2026-03-11"):
+            bill = self.invoice("2026-03-10", 100.0, partner=partner)
+            self.night(send=False)
+        case = self.case(partner)
+        self.assertEqual(case.state, "open")
+        with freeze_time("2026-03-12"):
+            settle(bill)
+            self.env.cr.precommit.run()
+            case.filtered(lambda own: own.state == "open")._refresh()
+        self.assertEqual(case.state, "closed")
+        return case.close_reason
+
+    def test_credited_or_cancelled_is_not_paid(self):
+        self.pay("2026-01-05", 20.0, invoices=self.invoice("2026-01-10", 20.0))  # before the case was opened
+        self.env.cr.precommit.run()
+
+        def credit(bill):
+            self.match(self.invoice("2026-03-12", -100.0, date="2026-03-12"), bill)
+
+        def note_only(bill):
+            self.invoice("2026-03-12", -100.0, date="2026-03-12")
+
+        def cancel(bill):
+            bill.button_draft()
+            bill.button_cancel()
+
+        for settle in (credit, note_only, cancel):
+            with self.subTest(settle.__name__):
+                self.assertEqual(self.closed_by(settle), "credited")
+        notices = self.env["billing.dunning.notice"].search([("reason_code", "=", "credited")])
+        self.assertEqual(set(notices.mapped("state")) - {"skipped"}, set())
+        self.assertEqual(self.env["billing.dunning.notice"]._get_reason_texts()["credited"],
+                         "It was credited or cancelled.")  # fmt: skip
+
+    def test_any_money_makes_it_paid(self):
+        def part(bill):
+            self.pay("2026-03-12", 10.0, invoices=bill)
+            self.match(self.invoice("2026-03-12", -90.0, date="2026-03-12"), bill)
+
+        def waiting(bill):
+            self.pay("2026-03-12", 100.0)
+
+        def by_cash(bill):
+            entry = self.env["account.move"].create(
+                {
+                    "date": "2026-03-12",
+                    "journal_id": self.company_data["default_journal_cash"].id,
+                    "line_ids": [
+                        Command.create({"account_id": account.id, "partner_id": self.customer.id, "balance": balance})
+                        for account, balance in (
+                            (self.receivable, -100.0), (self.company_data["default_account_expense"], 100.0)
+                        )
+                    ],
+                }
+            )  # fmt: skip
+            entry.action_post()
+            self.match(entry, bill)
+
+        for settle in (part, waiting, by_cash):
+            with self.subTest(settle.__name__):
+                self.assertEqual(self.closed_by(settle), "paid")
+                self.env["account.payment"].search([("is_reconciled", "=", False)]).action_cancel()
+
+    def test_invariant_10_one_query_tells_what_was_paid(self):
+        partners = self.env["res.partner"].create([{"name": f"Customer {n}"} for n in range(6)])
+        with freeze_time("2026-03-11"):
+            bills = [self.invoice("2026-03-10", 10.0, partner=partner) for partner in partners]
+            self.night(send=False)
+        with freeze_time("2026-03-12"):
+            self.pay("2026-03-12", 10.0, partner=partners[0], invoices=bills[0])
+            cases = self.env["billing.case"].sudo().search([("partner_id", "in", partners.ids)])
+            self.env.flush_all()
+            before = self.env.cr.sql_log_count
+            paid = self.env["billing.promise"]._filter_paid(cases)
+            self.assertEqual(self.env.cr.sql_log_count - before, 1)
+        self.assertEqual(paid.partner_id, partners[0])
 
     @freeze_time("2026-03-20")
     def test_no_case_for_what_is_in_dispute(self):

@@ -141,6 +141,89 @@ class TestCollector(CollectionCommon):
             len([body for body in cases[0].message_ids.mapped("body") if "by rule" in body]), 1, "told once"
         )
 
+    def opened(self, amount=100.0):
+        """A case; rules for small and large amounts, and one user for each."""
+        self.rule("Large", self.large, sequence=1, amount_from=1000.0)
+        self.rule("Small", self.north | self.south, sequence=2)
+        self.invoice("2026-03-10", amount)
+        self.night(send=False)
+        return self.case()
+
+    def grow(self, day, amount, **values):
+        with freeze_time(f"2026-03-{day}"):
+            self.invoice("2026-03-13", amount, **values)
+            self.night(send=False)
+
+    def test_another_amount_passes_the_case_on(self):
+        case = self.opened()
+        self.assertEqual((case.collector_id, case.collector_amount), (self.north, 100.0))
+        task = case.activity_schedule("mail.mail_activity_data_call", user_id=self.north.id)
+        self.grow("15", 400.0)
+        self.assertEqual(case.collector_id, self.north, "no bound is crossed")
+        self.grow("16", 700.0)
+        self.assertEqual((case.collector_id, task.user_id), (self.large, self.large))
+        self.assertEqual(case.collector_amount, 1200.0)
+        [note] = [body for body in case.message_ids.mapped("body") if "overdue in all" in body]
+        for text in (self.north.name, self.large.name, "1,200.00", "100.00"):
+            self.assertIn(text, note)
+        self.grow("17", -900.0)
+        self.assertEqual(case.collector_id, self.north, "and back, to the one with fewer cases")
+        waiting = case.notice_ids.filtered(lambda notice: notice.state == "queued")
+        self.assertLessEqual(set(waiting.collector_id), {self.north, self.large})
+
+    def test_whom_a_person_has_chosen_stays(self):
+        case = self.opened()
+        case.with_user(self.manager).collector_id = self.south
+        self.assertTrue(case.collector_manual)
+        self.grow("15", 2000.0)
+        self.assertEqual(case.collector_id, self.south)
+        case.with_user(self.manager).action_reassign()
+        self.assertEqual((case.collector_id, case.collector_manual, case.collector_amount), (self.large, False, 2100.0))
+        self.grow("16", -1900.0)
+        self.assertIn(case.collector_id, self.north | self.south, "the rules again")
+
+    def test_a_person_is_followed_by_the_next_case_too(self):
+        case = self.opened()
+        case.with_user(self.manager).collector_id = self.south
+        values = case._get_collector_values(self.north | self.south)
+        self.assertEqual((values["collector_id"], values["collector_manual"]), (self.south.id, True))
+        self.assertEqual(case._get_collector_values(self.north), {})
+
+    def test_changed_rules_and_own_collectors_pass_nothing_on(self):
+        case = self.opened()
+        self.rule("New", self.large, sequence=0)
+        self.grow("15", 10.0)
+        self.assertEqual(case.collector_id, self.north, "the amount has crossed nothing")
+        self.customer.with_company(self.company).billing_collector_id = self.south
+        self.grow("16", 5000.0)
+        self.assertEqual(case.collector_id, self.north)
+
+    def test_the_customer_in_all_counts(self):
+        case = self.opened(600.0)
+        euro = self.setup_other_currency("EUR", rates=[("2026-01-01", 2.0)])
+        self.grow("15", 900.0, currency=euro)  # 450.00
+        self.assertEqual(case.collector_id, self.large)
+        self.assertEqual(self.case(currency_id=euro.id).collector_id, self.large)
+
+    def test_invariant_10_following_amounts_does_not_cost_more_for_more(self):
+        self.opened()
+        partners = self.env["res.partner"].create([{"name": f"Customer {n}"} for n in range(12)])
+        for partner in partners:
+            self.invoice("2026-03-10", 10.0, partner=partner)
+        self.night(send=False)
+        model = self.env["billing.case"].sudo()
+        counts = []
+        for ids in (partners.ids[:1], partners.ids[1:4], partners.ids[4:]):
+            cases = model.search([("partner_id", "in", ids)])
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            cases._follow_amounts(self.company, dict.fromkeys(cases.partner_id, 5000.0))
+            self.env.flush_all()
+            counts.append(self.env.cr.sql_log_count - before)
+            self.assertEqual(cases.collector_id, self.large)
+        self.assertEqual(counts[1], counts[2])
+
     def test_a_rule_needs_collectors(self):
         with self.assertRaisesRegex(ValidationError, "at least one collector"):
             self.rule("Nobody", self.env["res.users"])

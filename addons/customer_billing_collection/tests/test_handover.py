@@ -230,6 +230,86 @@ class TestHandover(CollectionCommon):
             self.env.cr.precommit.run()
         self.assertFalse(self.tasks())
 
+    def news(self):
+        kind = self.env.ref("customer_billing_collection.mail_activity_type_new_debt")
+        return self.file.activity_ids.filtered(lambda task: task.activity_type_id == kind).sorted("id")
+
+    def new_debt(self):
+        """Two bills that are not in the package; they become overdue on the 18th and the 25th."""
+        self.hand_over()
+        return self.invoice("2026-01-17", 40.0, date="2026-01-16"), self.invoice("2026-01-24", 25.0, date="2026-01-16")
+
+    def test_what_becomes_overdue_after_it_is_told_once_and_not_demanded(self):
+        sent = self.sent()
+        first, second = self.new_debt()
+        for day, expected in (("17", 0), ("18", 1), ("19", 1), ("25", 2)):
+            with freeze_time(f"2026-01-{day} 08:00:00"):
+                self.night()
+                self.assertEqual(len(self.news()), expected, day)
+        self.assertEqual(self.sent(), sent, "nothing goes out")
+        self.assertEqual(set(self.skipped()), {"legal"})
+        self.assertEqual(self.news().user_id, self.collector)
+        for task, bill in zip(self.news(), (first, second), strict=True):
+            self.assertIn(self.file.currency_id.format(bill.amount_total), task.summary)
+            self.assertIn(bill.name, task.note)
+            self.assertIn("Law &amp; Order does not have it", task.note)
+        self.assertFalse(self.tasks(), "it is no news for the lawyer")
+
+    def test_what_is_disputed_is_told_when_that_is_decided(self):
+        bill, _later = self.new_debt()
+        dispute = self.env["billing.dispute"].create({"name": "Wrong", "move_id": bill.id})
+        with freeze_time("2026-01-18 08:00:00"):
+            self.night()
+            self.assertFalse(self.news())
+            dispute.write({"state": "rejected", "resolution": "It is right"})
+            self.env.cr.precommit.run()
+        self.assertIn(bill.name, self.news().note)
+
+    def test_a_new_package_has_what_came_since(self):
+        bill, later = self.new_debt()
+        before = self.file.handover_attachment_id
+        with freeze_time("2026-01-18 08:00:00"):
+            self.night()
+            with self.assertRaises(AccessError):
+                self.file.with_user(self.new_staff("auditor", login="handover_reader")).action_renew_package()
+            self.file.with_user(self.collector).action_renew_package("More")
+            self.assertFalse(self.news(), "decided")
+            files = self.read_package(self.file.handover_attachment_id)
+            self.assertIn(bill.name, {item["number"] for item in self.read_csv(files, "items.csv")})
+            self.assertIn("More", files["summary.pdf"].decode())
+            self.assertTrue(before.exists())
+            self.assertEqual((str(self.file.date_legal), self.file.handover_partner_id), ("2026-01-16", self.lawyer))
+            self.pay("2026-01-18", 40.0, invoices=bill)
+            self.env.cr.precommit.run()
+            self.assertEqual(len(self.tasks()), 1, "now it is what they collect")
+        with freeze_time("2026-01-26 08:00:00"):
+            self.night()
+        self.assertFalse(self.news(), "it was in the package")
+        self.assertIn(later, self.file.handover_move_ids)
+        with self.assertRaisesRegex(UserError, "not handed over"):
+            self.case(self.other_customer).action_renew_package()
+
+    def test_what_is_left_is_collected_from_the_start_when_they_are_done(self):
+        bill, _later = self.new_debt()
+        with freeze_time("2026-01-21 08:00:00"):
+            self.night()
+            self.match(self.credit, self.bill)
+            self.pay("2026-01-21", 70.0, invoices=self.bill)
+            self.env.cr.precommit.run()
+            new = self.case()
+            self.assertEqual((self.file.state, self.file.close_reason), ("closed", "paid"))
+            self.assertEqual((new.state, new.amount_overdue, new.collector_id), ("open", 40.0, self.collector))
+            self.assertFalse(new.date_legal)
+            self.assertFalse(self.news())
+            self.night()
+        self.assertEqual(self.sent(new)[:1], ["Friendly"])
+        self.assertIn(bill, new.notice_ids.line_ids.move_id)
+
+    def test_a_credit_note_for_all_is_told_as_that(self):
+        self.hand_over()
+        self.file.sudo()._close("credited")
+        self.assertIn("Credited or cancelled after the hand-over: tell Law", self.tasks().summary)
+
     def test_the_last_payment_makes_one_task(self):
         self.hand_over()
         self.match(self.credit, self.bill)

@@ -7,8 +7,8 @@ class ResCompany(models.Model):
     billing_transit_days = fields.Integer(
         string="Wait for Online Payments (Days)",
         default=14,
-        help="An online payment that its provider does not confirm keeps its bills out of dunning for so many days after "
-        "the last news. Direct debits may take 14 days. What the provider has confirmed, and automatic charges "
+        help="An online payment that its provider does not confirm keeps its bills out of dunning for so many days "
+        "after the last news. Direct debits may take 14 days. What the provider has confirmed, and automatic charges "
         "without an outcome, are waited for without limit.",
     )
 
