@@ -167,9 +167,10 @@ class CollectionPortal(PortalAccount):
         # sudo: access was checked. Who acts stays the visitor.
         return request.env["billing.instalment"].sudo().browse(agreement_sudo.id)
 
-    def _get_instalment_url(self, agreement, access_token, suffix="", message=None):
+    def _get_instalment_url(self, agreement, access_token, suffix="", message=None, terms=None):
         query = [f"access_token={access_token}"] if access_token else []
         query += [f"message={message}"] if message else []
+        query += [f"terms={terms}"] if terms else []
         return f"{agreement.access_url}{suffix}{'?' if query else ''}{'&'.join(query)}"
 
     @http.route("/my/instalments/<int:instalment_id>", type="http", auth="public", website=True)
@@ -202,7 +203,9 @@ class CollectionPortal(PortalAccount):
                 "may_confirm": not problem and not request.env.user._is_internal(),
                 "problem": problem if agreement_sudo.state == "offered" else False,
                 "signer_name": "" if public else request.env.user.name,
-                "accept_url": self._get_instalment_url(agreement_sudo, access_token, "/accept"),
+                "accept_url": self._get_instalment_url(
+                    agreement_sudo, access_token, "/accept", terms=agreement_sudo._get_terms_key()
+                ),
                 "pdf_url": self._get_instalment_url(agreement_sudo, access_token, "/pdf"),
                 "pay_url": agreement_sudo._get_payment_url(),
                 "sign_text": request.env._(
@@ -217,16 +220,17 @@ class CollectionPortal(PortalAccount):
         )
 
     @http.route("/my/instalments/<int:instalment_id>/accept", type="jsonrpc", auth="public", website=True)
-    def portal_instalment_accept(self, instalment_id, access_token=None, name=None, signature=None):
+    def portal_instalment_accept(self, instalment_id, access_token=None, name=None, signature=None, terms=None):
         # as the signature form of the portal sends it
         access_token = access_token or request.httprequest.args.get("access_token")
+        terms = terms or request.httprequest.args.get("terms")
         try:
             agreement_sudo = self._instalment_check_access(instalment_id, access_token)
         except (AccessError, MissingError):
             return {"error": request.env._("This agreement is not here any more.")}
         try:
             with request.env.cr.savepoint():  # all or nothing
-                agreement_sudo._confirm_from_portal(name, signature, request.httprequest.remote_addr)
+                agreement_sudo._confirm_from_portal(name, signature, request.httprequest.remote_addr, terms)
         except UserError as error:
             return {"error": str(error)}
         url = self._get_instalment_url(agreement_sudo, access_token, message="confirmed")

@@ -84,7 +84,7 @@ class BillingCase(models.Model):
 
         :param str reason: why; for staff
         :return: the contracts that are held
-        :raises UserError: the policy allows no hold, or no contract may be held
+        :raises UserError: the policy allows no hold, no contract may be held, or all are paid to their end
         """
         self.ensure_one()
         if self.date_hold:
@@ -96,6 +96,8 @@ class BillingCase(models.Model):
         vals_list = []
         for contract_sudo in contracts_sudo:
             start = max(today, paid_through.get(contract_sudo, today - timedelta(days=1)) + timedelta(days=1))
+            if contract_sudo.date_end and start > contract_sudo.date_end:
+                continue  # paid to its end
             uncharged = max(start, billed_through.get(contract_sudo, start - timedelta(days=1)) + timedelta(days=1))
             vals_list.append(
                 {
@@ -106,6 +108,10 @@ class BillingCase(models.Model):
                     "date_uncharged": uncharged,
                     "reason": reason or self.name,
                 }
+            )
+        if not vals_list:
+            raise UserError(
+                self.env._("All contracts of %s that may be held are paid to their end.", self.partner_id.display_name)
             )
         # sudo: collectors hold contracts by this method only
         pauses_sudo = self.env["billing.contract.pause"].sudo().create(vals_list)
@@ -122,7 +128,7 @@ class BillingCase(models.Model):
             )
         )  # fmt: skip
         self._mail_customer(self, self.env.ref("customer_billing_collection.mail_template_hold"))
-        return contracts_sudo.sudo(False)
+        return pauses_sudo.contract_id.sudo(False)
 
     def _get_contracts_to_hold(self):
         """``_get_hold_contracts``; :raises UserError: the policy allows no hold, or no contract may be held"""

@@ -118,8 +118,8 @@ class BillingCase(models.Model):
 
     @api.model
     def _get_kernel_items(self, rows):
-        """Rows of ``_get_items`` as the kernel knows them; what is on its way is deducted, but where it settles all of an
-        item, which is excluded."""
+        """Rows of ``_get_items`` as the kernel knows them; what is on its way is deducted, but where it settles all of
+        an item, which is excluded."""
         result = []
         for row in rows:
             transit = 0.0 if row["excluded"] == "transit" else row["transit"]

@@ -60,8 +60,8 @@ class BillingCase(models.Model):
 
     @api.model
     def _get_collectors(self, company, amounts):
-        """Choose a collector for each customer by ``_get_choices``. Of several, the one with the fewest open cases; cases
-        of ``self`` do not count.
+        """Choose a collector for each customer by ``_get_choices``. Of several, the one with the fewest open cases;
+        cases of ``self`` do not count.
 
         :param dict amounts: what is overdue in company currency, by customer
         :return: {customer: user, maybe none}
@@ -148,8 +148,8 @@ class BillingCase(models.Model):
         return left
 
     def _follow_amounts(self, company, amounts):
-        """Pass on the cases for which the rules name somebody else than when they were assigned, since another amount is
-        overdue; not those whose collector a person has chosen. The number of queries does not depend on how many.
+        """Pass on the cases for which the rules name somebody else than when they were assigned, since another amount
+        is overdue; not those whose collector a person has chosen. The number of queries does not depend on how many.
 
         :param dict amounts: what is overdue in company currency, by customer
         """

@@ -84,8 +84,8 @@ class BillingCase(models.Model):
         )
 
     def _tell_overdue(self, items):
-        """Tell of documents that have become overdue since the hand-over, each once: nothing is demanded here, so that a
-        person has to decide what is done about them. As superuser.
+        """Tell of documents that have become overdue since the hand-over, each once: nothing is demanded here, so that
+        a person has to decide what is done about them. As superuser.
 
         :param dict items: the items by case, with exclusions
         """
@@ -120,8 +120,8 @@ class BillingCase(models.Model):
         note = Markup("%s<br/>%s") % (
             documents,
             case.env._(
-                "%s does not have it, and nothing is demanded while the case is handed over. Press New Package to hand it "
-                "over too, or ask the customer yourself.",
+                "%s does not have it, and nothing is demanded while the case is handed over. Press New Package to hand "
+                "it over too, or ask the customer yourself.",
                 case.handover_partner_id.name or case.env._("The lawyer or agency"),
             ),
         )

@@ -25,8 +25,9 @@ class BillingCollectorRule(models.Model):
     industry_ids = fields.Many2many("res.partner.industry", string="Industries")
     lang_ids = fields.Many2many("res.lang", string="Languages")
     amount_from = fields.Monetary(
-        string="Overdue From", help="Of the customer in all, in company currency. When what is overdue crosses it later, "
-        "the night passes the case on, unless a person has chosen the collector.",
+        string="Overdue From",
+        help="Of the customer in all, in company currency. When what is overdue crosses it later, the night passes the "
+        "case on, unless a person has chosen the collector.",
     )
     collector_ids = fields.Many2many(
         "res.users", string="Collectors", domain=[("share", "=", False)],

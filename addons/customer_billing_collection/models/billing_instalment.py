@@ -1,12 +1,13 @@
 import binascii
 from datetime import timedelta
+from hashlib import sha256
 
 from markupsafe import escape
 from PIL import Image
 
 from odoo import Command, api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import format_date, format_datetime
+from odoo.tools import float_repr, format_date, format_datetime
 from odoo.tools.image import base64_to_image
 from odoo.tools.urls import urljoin
 
@@ -342,13 +343,24 @@ class BillingInstalment(models.Model):
             return self.env._("This offer does not fit any more. Please ask us for a new one.")
         return False
 
-    def _confirm_from_portal(self, name, signature, address):
+    def _get_terms_key(self):
+        """Tells whether two pages show the same terms."""
+        self.ensure_one()
+        terms = [
+            *((str(line.date), float_repr(line.amount, 6)) for line in self._get_sorted_lines()),
+            *sorted(self.move_line_ids.ids),
+            self.grace_days,
+        ]
+        return sha256(repr(terms).encode()).hexdigest()[:16]
+
+    def _confirm_from_portal(self, name, signature, address, terms=None):
         """The customer confirms on the page; confirming twice is confirming once.
 
         The caller has checked that the visitor may see the agreement.
 
         :param str signature: a PNG image, base64
         :param str address: where the visitor comes from
+        :param str terms: ``_get_terms_key`` of what the page shows; not checked when empty
         :raises UserError: the text tells the customer what to do
         """
         self.ensure_one()
@@ -357,6 +369,8 @@ class BillingInstalment(models.Model):
         self.lock_for_update()
         if self.state == "running":
             return
+        if terms and terms != self._get_terms_key():
+            raise UserError(self.env._("The offer has changed since you opened this page: load the page again."))
         name = (name or "").replace("\0", "").strip() if isinstance(name, str) else ""
         if not name or len(name) > MAX_NAME:
             raise UserError(self.env._("Please enter your name, with at most %s characters.", MAX_NAME))
@@ -453,8 +467,8 @@ class BillingInstalment(models.Model):
         )
 
     def _remind(self):
-        """Mail customers once about each part that is due soon and not paid."""
-        for agreement in self.filtered("reminder_days"):
+        """Mail customers once about each part that is due soon and not paid; not after a hand-over."""
+        for agreement in self.filtered(lambda agreement: agreement.reminder_days and not agreement.case_id.date_legal):
             today = agreement.company_id._get_billing_today()
             until = today + timedelta(days=agreement.reminder_days)
             due = [

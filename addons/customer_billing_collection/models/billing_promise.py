@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 from odoo import api, fields, models
@@ -198,8 +199,8 @@ class BillingPromise(models.Model):
 
     @api.model
     def _from_money(self, cases):
-        """FROM and WHERE: the cases ``c``, each ``item`` of their customers, the ``credit`` that is money, and their match,
-        ``partial``."""
+        """FROM and WHERE: the cases ``c``, each ``item`` of their customers, the ``credit`` that is money, and their
+        match, ``partial``."""
         return SQL(
             """FROM billing_case c
                JOIN res_company own ON own.id = c.company_id
@@ -234,13 +235,27 @@ class BillingPromise(models.Model):
         money = self._get_money(promises.case_id, min(promises.mapped("date_given")))
         for case, found in promises.grouped("case_id").items():
             today = case.company_id._get_billing_today()
-            paid = kernel.allot([promise._get_kernel_promise() for promise in found], money.get(case.id, []))
+            entries = money.get(case.id, [])
+            paid = kernel.allot([promise._get_kernel_promise() for promise in found], entries)
             for promise in found:
-                promise._set_result(paid[promise.id], today)
+                promise._set_result(paid[promise.id], promise._get_needed(entries), today)
 
-    def _set_result(self, paid, today):
+    def _get_needed(self, money):
+        """What has to come in: the amount, or what is left of the items that it names when some of it was credited."""
+        if not self.move_line_ids:
+            return to_decimal(self.amount)
+        posted = self.move_line_ids.filtered(lambda line: line.parent_state == "posted")
+        left = self.currency_id.round(sum(posted.mapped("amount_residual_currency")))
+        return kernel.needed(self._get_kernel_promise(), money, to_decimal(left))
+
+    def _set_result(self, paid, needed, today):
         """Write what came in and what follows from it. Called as superuser: protected fields."""
-        state = kernel.decide(self._get_kernel_promise(), paid, to_decimal(self.threshold), today)
+        if not needed:  # all was credited
+            if self.state == "open":
+                self._withdraw()
+            return
+        promise = replace(self._get_kernel_promise(), amount=needed)
+        state = kernel.decide(promise, paid, to_decimal(self.threshold), today)
         is_over = today > self._get_last_day()
         if is_over and self.state != "open" and RANK[state] <= RANK[self.state]:
             return

@@ -41,6 +41,18 @@ class TestHold(FactsCommon):
         self.assertEqual(self.contract.state, "active")
         self.assertEqual(self.case.date_hold, date(2026, 12, 1))
 
+    def test_what_is_paid_to_its_end_is_not_held(self):
+        self.contract.action_close("2026-11-30")
+        bill = self.bill("2026-11-20", self.contract).move_ids
+        self.pay(bill.amount_residual, bill)
+        with self.assertRaisesRegex(UserError, "paid to their end"):
+            self.case._start_hold()
+        self.assertFalse(self.case.date_hold)
+        self.assertFalse(self.contract.pause_ids)
+        running = self.new_contract("2026-11-01")
+        self.assertEqual(self.case._start_hold(), running)
+        self.assertFalse(self.contract.pause_ids)
+
     def test_what_is_billed_and_unpaid_is_neither_served_nor_credited(self):
         self.bill("2026-11-20", self.contract)
         self.case._start_hold()

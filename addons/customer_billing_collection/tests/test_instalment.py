@@ -1,10 +1,17 @@
 from freezegun import freeze_time
+from psycopg2 import IntegrityError
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, tagged
+from odoo.tools import mute_logger
 
 from .facts_common import FactsCommon
+
+# a PNG of one pixel
+SIGNATURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 @tagged("post_install", "-at_install")
@@ -82,6 +89,53 @@ class TestInstalment(FactsCommon):
         self.assertEqual(agreement.state, "running", "two parts are settled")
         self.evaluate(25)
         self.assertEqual(agreement.state, "broken")
+
+    def test_less_is_open_than_the_first_part(self):
+        agreement = self.new_agreement(confirm=False)
+        agreement.action_offer()
+        self.match(self.new, self.invoice(-200, due=0))
+        self.match(self.old, self.invoice(-70, due=0))
+        agreement.action_confirm("Ann Lee", "by telephone")
+        self.assertEqual((agreement.state, agreement.next_amount, agreement.next_date), ("running", 30, self.day(21)))
+        self.assertEqual(self.protected(), set(self.item(self.old, self.new).ids))
+        with self.assertRaises(UserError):
+            agreement.action_confirm("Ann Lee", "in another tab")
+        self.pay(30, self.old)
+        self.assertEqual(agreement.state, "completed")
+
+    def test_parts_are_never_negative(self):
+        agreement = self.env["billing.instalment"].create({"case_id": self.case.id})
+        with self.assertRaises(IntegrityError), mute_logger("odoo.sql_db"), self.env.cr.savepoint():
+            agreement.line_ids = [
+                Command.create({"date": self.day(7), "amount": amount}) for amount in (350.0, -50.0)
+            ]
+            self.env.flush_all()
+
+    def test_terms_that_have_changed_are_not_confirmed_from_an_old_page(self):
+        agreement = self.new_agreement(confirm=False)
+        agreement.action_offer()
+        seen = agreement._get_terms_key()
+        agreement.action_draft()
+        agreement.action_make_schedule(2, str(self.day(3)), 1, "week")
+        agreement.action_offer()
+        visitor = agreement.with_user(self.new_portal(self.customer, "facts_visitor")).sudo()
+        with self.assertRaisesRegex(UserError, "has changed"):
+            visitor._confirm_from_portal("Ann Lee", SIGNATURE, "127.0.0.1", seen)
+        self.assertEqual(agreement.state, "offered")
+        for _tab in range(2):  # the second tab shows the same terms
+            visitor._confirm_from_portal("Ann Lee", SIGNATURE, "127.0.0.1", agreement._get_terms_key())
+        self.assertEqual(agreement.state, "running")
+        self.assertEqual(len([m for m in agreement.message_ids if "on the page" in (m.body or "")]), 1)
+
+    def test_no_reminder_of_parts_after_a_hand_over(self):
+        agreement = self.new_agreement()
+        self.case.sudo().date_legal = self.today
+        before = self.mails(agreement)
+        self.evaluate(5)
+        self.assertEqual(self.mails(agreement), before)
+        self.case.sudo().date_legal = False
+        self.evaluate(5)
+        self.assertTrue(self.mails(agreement) - before)
 
     def test_cancelled_bills(self):
         agreement = self.new_agreement()

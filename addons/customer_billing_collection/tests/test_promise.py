@@ -91,6 +91,44 @@ class TestPromise(FactsCommon):
             self.match(payment, self.old)
         self.assertEqual(promise.state, "kept")
 
+    def named(self, amount, *moves):
+        return self.new_promise(amount, move_line_ids=[Command.set(self.item(*moves).ids)])
+
+    def test_what_was_credited_of_named_items_need_not_come(self):
+        self.invoice(10, due=-5)  # the case goes on
+        promise = self.named(300, self.old, self.new)
+        self.match(self.new, self.invoice(-200, due=0))
+        self.assertEqual(promise.state, "open")
+        self.pay(100, self.old)
+        self.assertEqual((promise.state, promise.amount_paid), ("kept", 100))
+
+    def test_a_credit_note_does_not_make_up_for_missing_money(self):
+        self.invoice(10, due=-5)
+        promise = self.named(300, self.old, self.new)
+        self.match(self.new, self.invoice(-200, due=0))
+        self.pay(40, self.old)
+        self.evaluate(8)
+        self.assertEqual((promise.state, promise.amount_paid), ("partly", 40))
+        with freeze_time(self.day(9)):
+            self.pay(60, self.old, date=9)
+        self.assertEqual(promise.state, "partly", "late money changes nothing")
+
+    def test_a_promise_about_what_was_credited_in_full_has_no_object(self):
+        gone, broken = self.named(100, self.old), self.named(100, self.old)
+        broken.sudo().state = "broken"
+        self.match(self.old, self.invoice(-100, due=0))
+        self.assertEqual((gone.state, broken.state, self.case.state), ("cancelled", "broken", "open"))
+        self.assertFalse(self.case.activity_ids, "nobody is told that he has not kept his word")
+
+    def test_money_in_another_currency_keeps_it(self):
+        self.invoice(10, due=-5)
+        for promise, bill, foreign in (
+            (self.named(100, self.old), self.old, 200), (self.new_promise(200), self.new, 400)
+        ):  # fmt: skip
+            self.pay(foreign, bill, currency=self.other_currency)  # two for one
+            self.assertEqual((bill.amount_residual, promise.state), (0, "kept"))
+            self.assertEqual(promise.amount_paid, promise.amount)
+
     def test_late_money_changes_no_decision(self):
         promise = self.new_promise(100, days=5)
         self.evaluate(8)

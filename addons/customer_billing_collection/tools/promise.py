@@ -52,6 +52,22 @@ def allot(promises: Iterable[Promise], money: Iterable[Money]) -> dict[int, Deci
     return paid
 
 
+def needed(promise: Promise, money: Iterable[Money], left: Decimal) -> Decimal:
+    """Return what has to come in for a promise that names its items: what was credited since is not needed any more.
+
+    :param money: all that came in, also late, for whatever item
+    :param left: what is open of the items that the promise names
+
+    >>> promise = Promise(1, date(2026, 3, 1), date(2026, 3, 10), Decimal(150), frozenset(["old", "new"]))
+    >>> needed(promise, [], Decimal(150)), needed(promise, [], Decimal(100))
+    (Decimal('150'), Decimal('100'))
+    >>> needed(promise, [Money("old", date(2026, 3, 20), Decimal(100))], Decimal(0))
+    Decimal('100')
+    """
+    came = sum((e.amount for e in money if e.item in promise.items and e.day >= promise.first), ZERO)
+    return min(promise.amount, left + came)
+
+
 def decide(promise: Promise, paid: Decimal, threshold: Decimal, today: date) -> str:
     """Return ``kept`` as soon as the share ``threshold`` of the amount has come in; ``open`` up to the last day;
     then ``partly`` or ``broken``.

@@ -1,6 +1,6 @@
 def migrate(cr, version):
-    """Cases keep their collectors: what is overdue now is what the next nights compare with. Only people's changes of the
-    collector were tracked."""
+    """Cases keep their collectors: what is overdue now is what the next nights compare with. Only people's changes of
+    the collector were tracked."""
     cr.execute(
         """UPDATE billing_case
               SET collector_amount = (
