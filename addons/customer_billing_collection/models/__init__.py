@@ -9,6 +9,7 @@ from . import (
     billing_case_items,
     billing_case_left_out,
     billing_case_night,
+    billing_case_opening,
     billing_case_portal,
     billing_case_refresh,
     billing_case_settlement,

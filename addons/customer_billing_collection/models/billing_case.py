@@ -61,7 +61,8 @@ class BillingCase(models.Model):
     next_step_date = fields.Date(string="Next Step On", readonly=True, copy=False)
     next_action_date = fields.Date(
         string="Next Action", index=True, tracking=True, copy=False,
-        help="When somebody looks at the case: the day of the next step, unless a person sets another one.",
+        help="When somebody looks at the case: the day of the next step, or on which a promise is decided or a part of "
+        "an agreement falls due, unless a person sets another one.",
     )  # fmt: skip
     next_action_manual = fields.Boolean(string="Date Set by a Person", readonly=True, copy=False)
     collector_id = fields.Many2one(

@@ -122,6 +122,24 @@ class BillingCase(models.Model):
             self.date_hold = False
         return super()._merge_into(kept)
 
+    @api.model
+    def _get_awaited_days(self, items, today):
+        """The first day on which a promise is decided, or a part of an agreement falls due: {case: date}.
+
+        Of cases in which one of them makes items wait; once a part is due, the day on which it is missed. The number of
+        queries does not depend on the number of cases.
+
+        :param dict items: the items by case, with exclusions
+        """
+        waiting = {kind: self.browse() for kind in ("promise", "instalment")}
+        for kind, cases in waiting.items():
+            ids = [case.id for case, rows in items.items() if any(row["excluded"] == kind for row in rows)]
+            waiting[kind] = cases.browse(ids)
+        days = self.env["billing.promise"]._get_decision_days(waiting["promise"])
+        for case, day in self.env["billing.instalment"]._get_next_days(waiting["instalment"], today).items():
+            days[case] = min(day, days.get(case, day))
+        return days
+
     def _before_refresh(self, items, today):
         """Payments and dates decide promises, agreements and holds, before the state is derived."""
         super()._before_refresh(items, today)

@@ -58,7 +58,7 @@ class BillingDunningNotice(models.Model):
                     self.env._("%s needs the approval of a billing manager.", notice.display_name)
                 )
         self.sudo().write({"state": "queued", "tries": 0, "error": False})  # protected fields
-        mailed = self.filtered(lambda notice: notice.channel != "letter")
+        mailed = self.filtered(lambda notice: notice.channel != "letter")._add_joint(("queued",))
         if len(mailed) <= INLINE_DELIVERIES:
             mailed._deliver()
         else:
@@ -81,8 +81,9 @@ class BillingDunningNotice(models.Model):
         return True
 
     def action_print(self):
-        """Print the letters among these notices: those that are still right go out, as one PDF. What went wrong with
-        one of several is told on it.
+        """Print the letters among these notices: those that are still right go out, as one PDF. A letter in another
+        currency of the same customer and step that waits too is the same document. What went wrong with one of several
+        is told on it.
 
         :return: the action that downloads the PDF, False when nothing is to be printed
         :raises UserError: there is no letter among them
@@ -91,7 +92,9 @@ class BillingDunningNotice(models.Model):
         letters = self.filtered(lambda notice: notice.channel == "letter" and notice.state in ("queued", "sent"))
         if not letters:
             raise UserError(self.env._("There is no letter to print among these: release them first."))
-        letters.filtered(lambda notice: notice.state == "queued")._deliver(raising=len(letters) == 1)
+        is_single = len(letters) == 1
+        letters = letters._add_joint(("queued",))
+        letters.filtered(lambda notice: notice.state == "queued")._deliver(raising=is_single)
         printed = letters.filtered(lambda notice: notice.state == "sent")
         if not printed:
             return False

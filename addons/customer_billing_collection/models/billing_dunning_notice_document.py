@@ -7,6 +7,8 @@ from odoo.tools import format_date
 from odoo.addons.customer_billing.models.ir_actions_report import CJK_FONTS, NO_SCRIPT_DELAY
 from odoo.addons.customer_billing.tools.qr import qr_data_uri
 
+from .billing_case_night import WAITING
+
 REPORT = "customer_billing_collection.report_dunning_letter_action"
 MARGIN = 15  # millimetres above and below
 
@@ -115,6 +117,13 @@ class BillingDunningNotice(models.Model):
                 "data-report-header-spacing": 0,
             },
         )
+
+    def _preview_letters(self):
+        """These letters, which were not printed, as they would be: list of recordsets, one for each document. The first
+        notice of each knows the others."""
+        waiting = self.filtered(lambda notice: notice.state in WAITING)
+        groups = waiting._add_joint(WAITING)._group_joint() + list(self - waiting)
+        return [group.with_context(billing_dunning_joint=group.ids) for group in groups]
 
     def _render_letter_html(self):
         """The letter as HTML that needs nothing from elsewhere."""

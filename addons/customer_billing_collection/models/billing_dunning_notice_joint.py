@@ -17,13 +17,39 @@ class BillingDunningNotice(models.Model):
         another case; that in company currency first. Returns a list of recordsets."""
         groups, known = {}, set()
         for notice in self.sorted(lambda notice: notice.currency_id != notice.company_id.currency_id):
-            key = (notice.partner_id, notice.company_id, notice.step_id, notice.channel)
+            key = notice._get_joint_key()
             if notice.channel not in self._get_joint_channels() or (key, notice.case_id) in known:
                 key = notice.id
             known.add((key, notice.case_id))
             groups[key] = groups.get(key, self.browse()) + notice
         order = {notice: number for number, notice in enumerate(self)}
         return sorted(groups.values(), key=lambda group: min(order[notice] for notice in group))
+
+    def _get_joint_key(self):
+        return (self.partner_id, self.company_id, self.step_id, self.channel)
+
+    def _add_joint(self, states):
+        """These notices and, of each other case, the first one in ``states`` that makes one message with one of them.
+
+        :param states: of the notices that are completed, and of those that are added
+        """
+        waiting = self.filtered(lambda notice: notice.state in states and notice.channel in self._get_joint_channels())
+        wanted = {notice._get_joint_key() for notice in waiting}
+        known = {(notice._get_joint_key(), notice.case_id) for notice in self}
+        domain = [
+            ("partner_id", "in", waiting.partner_id.ids),
+            ("step_id", "in", waiting.step_id.ids),
+            ("channel", "in", waiting.mapped("channel")),
+            ("state", "in", list(states)),
+            ("id", "not in", self.ids),
+        ]
+        result = self
+        for notice in self.search(domain, order="id") if waiting else ():
+            key = notice._get_joint_key()
+            if key in wanted and (key, notice.case_id) not in known:
+                known.add((key, notice.case_id))
+                result += notice
+        return result
 
     def _get_joint(self):
         """The notices that go out in the message of this one, itself among them."""

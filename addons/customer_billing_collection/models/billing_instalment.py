@@ -1,6 +1,7 @@
 import binascii
 from datetime import timedelta
 from hashlib import sha256
+from urllib.parse import urlencode
 
 from markupsafe import escape
 from PIL import Image
@@ -470,26 +471,54 @@ class BillingInstalment(models.Model):
         """Mail customers once about each part that is due soon and not paid; not after a hand-over."""
         for agreement in self.filtered(lambda agreement: agreement.reminder_days and not agreement.case_id.date_legal):
             today = agreement.company_id._get_billing_today()
-            until = today + timedelta(days=agreement.reminder_days)
             due = [
-                line
-                for line, paid in agreement._get_settled_parts()
-                if today <= line.date <= until and not line.date_reminded and paid < to_decimal(line.amount)
+                line for line, _left in agreement._get_due_parts() if line.date >= today and not line.date_reminded
             ]
             if due:
                 agreement._mail("customer_billing_collection.mail_template_instalment_reminder")
                 due[0].browse(line.id for line in due).sudo().date_reminded = today  # protected field
 
+    def _get_due_parts(self):
+        """The parts that are due, or that it is time to remind of, and not paid: list of (line, what is left of it)."""
+        self.ensure_one()
+        until = self.company_id._get_billing_today() + timedelta(days=self.reminder_days)
+        return [
+            (line, line.amount - float(paid))
+            for line, paid in self._get_settled_parts()
+            if line.date <= until and paid < to_decimal(line.amount)
+        ]
+
     @api.model
     def _get_protected_items(self, cases):
         """Return what running agreements take out of dunning today: {case: set of receivable line ids}."""
         result = {case: set() for case in cases}
-        # also those of an earlier case of the customer
-        by_key = {(case.partner_id, case.company_id, case.currency_id): case for case in cases}
-        for agreement in self.search([("partner_id", "in", cases.partner_id.ids), ("state", "=", "running")]):
-            if case := by_key.get((agreement.partner_id, agreement.company_id, agreement.currency_id)):
-                result[case].update(agreement.move_line_ids.ids)
+        for agreement, case in self._get_running(cases):
+            result[case].update(agreement.move_line_ids.ids)
         return result
+
+    @api.model
+    def _get_running(self, cases):
+        """The running agreements of these cases, also those of an earlier case of the customer: list of (agreement,
+        case)."""
+        by_key = {(case.partner_id, case.company_id, case.currency_id): case for case in cases}
+        pairs = [
+            (agreement, by_key.get((agreement.partner_id, agreement.company_id, agreement.currency_id)))
+            for agreement in self.search([("partner_id", "in", cases.partner_id.ids), ("state", "=", "running")])
+        ]
+        return [(agreement, case) for agreement, case in pairs if case]
+
+    @api.model
+    def _get_next_days(self, cases, today):
+        """The day on which the next part of the running agreement of each case falls due; of a part that is due, the day
+        on which it is missed: {case: date}; without those that have none."""
+        days = {}
+        for agreement, case in self._get_running(cases) if cases else ():
+            day = agreement.next_date
+            if day and day < today:
+                day += timedelta(days=agreement.grace_days + 1)
+            if day:
+                days[case] = min(day, days.get(case, day))
+        return days
 
     # Mail, document, page
 
@@ -534,13 +563,37 @@ class BillingInstalment(models.Model):
             "offer": self.env._("We offer you to pay %s in parts.", money(self.amount)),
         }
 
-    def _get_payment_url(self):
-        """Where the next part is paid; False when none is left, or no bill is among the items."""
+    def _get_payment_url(self, amount=None):
+        """Where a part is paid; False when none is left, or no bill is among the items.
+
+        :param float amount: what is asked for; None: what is left of the next part
+        """
         self.ensure_one()
+        amount = self.next_amount if amount is None else amount
         items_sudo = self._get_valid_items().filtered(lambda line: not line.reconciled)
         bills_sudo = items_sudo.move_id.filtered(lambda move: move.move_type in ("out_invoice", "out_receipt"))
-        is_asked = self.state == "running" and self.currency_id.compare_amounts(self.next_amount, 0) > 0
-        return is_asked and bills_sudo and bills_sudo._get_payment_url(self.next_amount)
+        is_asked = self.state == "running" and self.currency_id.compare_amounts(amount, 0) > 0
+        return is_asked and bills_sudo and bills_sudo._get_payment_url(amount)
+
+    def _render_payment(self):
+        """How to pay the parts that are due soon, no more and no less: link and QR code, for the text of mails."""
+        self.ensure_one()
+        parts = self._get_due_parts()
+        amount = self.currency_id.round(sum(left for _line, left in parts))
+        url = self._get_payment_url(amount)
+        # an address, not a data URI as in letters: mail programs do not show those
+        code = {"barcode_type": "QR", "value": url, "width": 220, "height": 220}
+        return self.env["ir.qweb"]._render(
+            "customer_billing_collection.instalment_payment",
+            {
+                "agreement": self,
+                "parts": [(format_date(self.env, line.date), self.currency_id.format(left)) for line, left in parts],
+                "amount": self.currency_id.format(amount),
+                "url": url,
+                "qr_url": url and urljoin(self.get_base_url(), f"/report/barcode/?{urlencode(code)}"),
+                "account": self.company_id.sudo().partner_id.bank_ids[:1],  # where the customer pays
+            },
+        )
 
     def _get_page_url(self):
         """The address of the customer's page, with its token."""

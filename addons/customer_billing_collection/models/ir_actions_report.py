@@ -19,13 +19,15 @@ class IrActionsReport(models.Model):
             order="id desc",
         )
         files = {attachment.res_id: attachment for attachment in attachments}
-        streams, printed = {}, set()
-        for notice in notices:
-            file = files.get(notice.id)
-            if file and file.checksum in printed:
-                continue
-            printed.add(file and file.checksum)
-            streams[notice.id] = {
-                "stream": io.BytesIO(file.raw if file else notice._render_letter()), "attachment": None,
-            }  # fmt: skip
-        return streams
+        letters = {}
+        for file in (files[notice.id] for notice in notices if notice.id in files):
+            letters.setdefault(file.checksum, (file.res_id, file.raw))
+        documents = dict(letters.values())
+        for letter in notices.filtered(lambda notice: notice.id not in files)._preview_letters():
+            documents[letter[0].id] = letter[0]._render_letter()
+        # in the order of the notices; a letter for several is at its first one
+        order = {notice_id: number for number, notice_id in enumerate(notices.ids)}
+        return {
+            notice_id: {"stream": io.BytesIO(document), "attachment": None}
+            for notice_id, document in sorted(documents.items(), key=lambda pair: order.get(pair[0], len(order)))
+        }

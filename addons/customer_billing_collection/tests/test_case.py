@@ -103,6 +103,25 @@ class TestCase(CollectionCommon):
             paid = self.env["billing.promise"]._filter_paid(cases)
             self.assertEqual(self.env.cr.sql_log_count - before, 1)
         self.assertEqual(paid.partner_id, partners[0])
+    @freeze_time("2026-03-11")
+    def test_the_first_note_says_why_it_opened(self):
+        bill = self.invoice("2026-03-08", 100.0)
+        self.invoice("2026-03-10", 40.0)
+        soon = self.invoice("2026-03-12", 50.0, partner=self.other_customer)
+        self.env["billing.collector.rule"].create(
+            {"name": "<All>", "company_id": self.company.id, "collector_ids": [Command.set(self.collector.ids)]}
+        )
+        self.other_customer.with_company(self.company).billing_collector_id = self.collector
+        self.night(send=False)
+        for case, texts in (
+            (self.case(), (bill.name, "$&nbsp;100.00", "3 days overdue", "overdue $&nbsp;140.00", "rule “&lt;All&gt;”")),
+            (self.case(self.other_customer), (soon.name, "overdue $&nbsp;0.00", "collects from this customer")),
+        ):
+            body = case.message_ids.sorted("id")[0].body
+            for text in ("Opened because of", "Policy: Test", self.collector.name, *texts):
+                self.assertIn(text, body)
+        self.env["billing.collector.rule"].search([]).active = False
+        self.assertIn("no rule fits", self.case()._describe_collector(self.env["billing.collector.rule"], 0.0, None))
 
     @freeze_time("2026-03-20")
     def test_no_case_for_what_is_in_dispute(self):

@@ -566,16 +566,48 @@ class TestSending(CollectionCommon):
         cases = self.case(currency_id=self.company.currency_id.id) | self.case(currency_id=euro.id)
         letters = cases.notice_ids.filtered(lambda notice: notice.channel == "letter")
         self.assertEqual(letters.mapped("state"), ["queued", "queued"])
-        letters.with_user(self.collector).action_print()
-        self.assertEqual(letters.mapped("state"), ["sent", "sent"])
+        report = self.env.ref("customer_billing_collection.report_dunning_letter_action")
+        [preview] = self.streams(letters[1])
+        for bill in bills:
+            self.assertIn(bill.name, preview, "before it is printed, of either currency")
+        html = report.with_user(self.collector)._render_qweb_html(report.report_name, letters.ids)[0].decode()
+        self.assertEqual(html.count("<h1"), 1)
+        letters[1].with_user(self.collector).action_print()
+        self.assertEqual(letters.mapped("state"), ["sent", "sent"], "the other currency goes out with it")
         for notice in letters:
             [file] = self.env["ir.attachment"].search([("res_model", "=", notice._name), ("res_id", "=", notice.id)])
             for bill in bills:
                 self.assertIn(bill.name, file.raw.decode())
             self.assertTrue(notice.case_id.message_attachment_count)
+        self.assertEqual(len(self.streams(letters)), 1, "it is printed once")
+
+    def streams(self, notices):
+        """The letters of notices, as the collector downloads them."""
         report = "customer_billing_collection.report_dunning_letter"
-        streams = self.env["ir.actions.report"]._render_qweb_pdf_prepare_streams(report, {}, letters.ids)
-        self.assertEqual(len(streams), 1, "it is printed once")
+        streams = self.env["ir.actions.report"].with_user(self.collector)._render_qweb_pdf_prepare_streams(
+            report, {}, notices.ids
+        )
+        return [stream["stream"].getvalue().decode() for stream in streams.values()]
+
+    @freeze_time("2026-03-14")
+    def test_two_currencies_go_out_together_on_a_click(self):
+        euro = self.setup_other_currency("EUR", rates=[("2016-01-01", 2.0)])
+        self.invoice("2026-03-10", 60.0, currency=euro)
+        self.invoice("2026-03-10", 70.0)
+        self.policy.review = True
+        self.night()
+        own, foreign = self.case(currency_id=self.company.currency_id.id), self.case(currency_id=euro.id)
+        self.assertEqual(foreign.notice_ids.state, "proposed")
+        own.notice_ids.with_user(self.collector).action_send()
+        self.assertEqual(foreign.notice_ids.state, "proposed", "what nobody has released waits")
+        third = self.invoice("2026-03-10", 10.0, partner=self.other_customer)
+        self.invoice("2026-03-10", 20.0, partner=self.other_customer, currency=euro)
+        self.night(send=False)
+        notices = self.env["billing.dunning.notice"].search([("partner_id", "=", third.partner_id.id)])
+        notices[0].sudo().state = "queued"  # released by somebody
+        notices[1].with_user(self.collector).action_send()
+        self.assertEqual(notices.mapped("state"), ["sent", "sent"])
+        self.assertEqual(len(notices.mail_message_id), 1)
 
     @freeze_time("2026-03-14")
     def test_two_currencies_without_an_address_are_two_calls(self):

@@ -1,5 +1,6 @@
 from freezegun import freeze_time
 from psycopg2 import IntegrityError
+from markupsafe import escape
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
@@ -66,6 +67,15 @@ class TestInstalment(FactsCommon):
         self.pay(150, self.new, self.old)
         self.assertEqual(agreement.state, "completed")
         self.assertEqual(self.item(self.old, self.new).mapped("date_maturity"), dues, "nothing in the books changes")
+
+    def test_the_case_is_looked_at_when_a_part_falls_due(self):
+        self.new_agreement(grace_days=2)
+        self.assertEqual((self.case.state, self.case.next_action_date), ("instalment", self.day(7)))
+        self.evaluate(8)
+        self.assertEqual(self.case.next_action_date, self.day(10), "it is missed then")
+        self.pay(100, self.old)
+        self.evaluate(9)
+        self.assertEqual(self.case.next_action_date, self.day(14))
 
     def test_a_missed_part_breaks_it(self):
         agreement = self.new_agreement()
@@ -181,9 +191,26 @@ class TestInstalment(FactsCommon):
         self.assertEqual(len(new), 1)
         self.assertIn("100", new.body_html)
         self.assertEqual(agreement.line_ids.mapped("date_reminded"), [self.day(4), False, False])
+        with freeze_time(self.day(5)):
+            url = agreement._get_payment_url(100.0)
+        self.assertIn(escape(url), new.body_html, "it leads to the payment of the part, and to no more")
+        self.assertIn("/report/barcode/?barcode_type=QR", new.body_html)
         self.pay(200, self.old, self.new)
         self.evaluate(12)
         self.assertEqual(self.mails(agreement) - before, new, "a paid part needs no reminder")
+
+    def test_a_reminder_asks_for_all_parts_that_are_due(self):
+        agreement = self.new_agreement()
+        agreement.sudo().reminder_days = 400
+        with self.subTest("what is paid of a part is not asked for again"):
+            self.pay(30, self.old)
+            text = agreement._render_payment()
+            self.assertEqual([round(left, 2) for _line, left in agreement._get_due_parts()], [70.0, 100.0, 100.0])
+            self.assertIn("270.00", text)
+            self.assertIn(escape(agreement._get_payment_url(270.0)), text)
+        agreement.sudo().reminder_days = 0
+        with freeze_time(self.day(4)):
+            self.assertNotIn("Pay ", agreement._render_payment())
 
     def test_terms_are_fixed_once_offered(self):
         agreement = self.new_agreement(confirm=False)

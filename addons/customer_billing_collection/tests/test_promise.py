@@ -33,6 +33,20 @@ class TestPromise(FactsCommon):
         self.assertEqual((promise.state, promise.amount_paid), ("kept", 95))
         self.assertEqual(promise.date_decided, self.today)
 
+    def test_the_case_is_looked_at_when_it_is_decided(self):
+        self.new_promise(300, days=5)
+        self.assertEqual((self.case.state, self.case.next_step_id), ("promised", self.case.next_step_id.browse()))
+        self.assertEqual(self.case.next_action_date, self.day(8), "two days of grace")
+        self.case.with_user(self.collector).next_action_date = self.day(3)
+        self.case._refresh()
+        self.assertEqual(self.case.next_action_date, self.day(3), "a person has set it")
+        self.case._note_action(False)
+        self.case.promise_ids.action_cancel()
+        self.assertEqual(self.case.next_action_date, self.case.next_step_date)
+        self.new_promise(100, days=30)
+        self.assertEqual(self.case.state, "promised")
+        self.assertEqual(self.case.next_action_date, self.case.next_step_date, "the step of the rest comes before")
+
     def test_credit_notes_and_write_offs_are_no_money(self):
         promise = self.new_promise(100)
         self.match(self.old, self.invoice(-100, due=0))
