@@ -321,7 +321,7 @@ class BillingCase(models.Model):
             elif notice.step_id.days > 0 and later:
                 reasons.setdefault("superseded", []).append(notice.id)
             else:
-                reasons.setdefault("not_due", []).append(notice.id)
+                reasons.setdefault(notice._get_reason_passed(), []).append(notice.id)
         notices_sudo = self.env["billing.dunning.notice"].sudo()  # engine-owned records
         for reason, ids in reasons.items():
             if reason:

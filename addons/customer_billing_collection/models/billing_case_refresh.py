@@ -205,10 +205,9 @@ class BillingCase(models.Model):
         if not found:
             return self.browse()
         names = self.env["ir.sequence"]._get_billing_numbers("billing.case", len(found), company)
-        amounts = self._sum_overdue(items, [partner for partner, _c, _p in found])
-        collectors = self._get_collectors(company, amounts)
+        collectors = self._get_collectors(company, self._sum_overdue(items, [partner for partner, _c, _p in found]))
         able = self._get_able_collectors(company)
-        cases = self.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(
+        return self.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(
             [
                 {
                     "name": name,
@@ -224,8 +223,6 @@ class BillingCase(models.Model):
                 for name, (partner, currency_id, policy) in zip(names, found, strict=True)
             ]
         )
-        cases._log_opening(items, amounts, kept)
-        return cases
 
     def _get_collector_values(self, able):
         """What a case that follows this one takes over of its collector, as far as it is one of ``able``."""
@@ -319,22 +316,6 @@ class BillingCase(models.Model):
         if step_day or not oldest:
             return step_day
         return min(self.next_action_date or today, today)
-
-    @api.model
-    def _add_awaited_days(self, rows, items, today):
-        """Let somebody look at cases on the day on which a promise is decided, or a part falls due, unless a person set
-        another one or something comes before.
-
-        :param list rows: what ``_prepare_refreshed`` gives
-        :param dict items: the items by case, with exclusions
-        """
-        awaited = self._get_awaited_days(items, today)
-        for case, row in zip(self.browse([row["id"] for row in rows]), rows, strict=True):
-            # where no step is left somebody has to decide before
-            follows_step = row["next_action_date"] == row["next_step_date"]
-            if case in awaited and follows_step and not case.next_action_manual:
-                day = fields.Date.to_string(awaited[case])
-                row["next_action_date"] = min(day, row["next_action_date"] or day)
 
     def _write_refreshed(self, rows):
         """Write what ``_prepare_refreshed`` gives, by one statement; log new states and lower balances."""

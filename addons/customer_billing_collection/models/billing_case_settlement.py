@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.exceptions import ValidationError
 
 from odoo.addons.customer_billing.tools.money import to_decimal
@@ -139,6 +139,22 @@ class BillingCase(models.Model):
         for case, day in self.env["billing.instalment"]._get_next_days(waiting["instalment"], today).items():
             days[case] = min(day, days.get(case, day))
         return days
+
+    @api.model
+    def _add_awaited_days(self, rows, items, today):
+        """Let somebody look at cases on the day on which a promise is decided, or a part falls due, unless a person set
+        another one or something comes before.
+
+        :param list rows: what ``_prepare_refreshed`` gives
+        :param dict items: the items by case, with exclusions
+        """
+        awaited = self._get_awaited_days(items, today)
+        for case, row in zip(self.browse([row["id"] for row in rows]), rows, strict=True):
+            # where no step is left somebody has to decide before
+            follows_step = row["next_action_date"] == row["next_step_date"]
+            if case in awaited and follows_step and not case.next_action_manual:
+                day = fields.Date.to_string(awaited[case])
+                row["next_action_date"] = min(day, row["next_action_date"] or day)
 
     def _before_refresh(self, items, today):
         """Payments and dates decide promises, agreements and holds, before the state is derived."""

@@ -271,7 +271,13 @@ class BillingDunningNotice(models.Model):
         left = [row for row in rows if row["move_line_id"] in listed and row["residual"] > 0]
         if not left:
             return "paid"
-        return next((row["excluded"] for row in left if row["excluded"]), "not_due")
+        return next((row["excluded"] for row in left if row["excluded"]), None) or self._get_reason_passed()
+
+    def _get_reason_passed(self):
+        """Why a step is not due any more although its items are open and may be demanded."""
+        if self.step_id.days <= 0:
+            return "date_passed"
+        return "done" if self.case_id.step_days >= self.step_id.days else "not_due"
 
     # Channels
 

@@ -509,7 +509,7 @@ class BillingInstalment(models.Model):
 
     @api.model
     def _get_next_days(self, cases, today):
-        """The day on which the next part of the running agreement of each case falls due; of a part that is due, the day
+        """The day on which the next part of the running agreement of each case falls due, of a part that is due the day
         on which it is missed: {case: date}; without those that have none."""
         days = {}
         for agreement, case in self._get_running(cases) if cases else ():

@@ -13,6 +13,7 @@ from . import (
     test_recheck,
     test_results,
     test_security,
+    test_worklist,
     test_writeoff,
     test_year,
 )

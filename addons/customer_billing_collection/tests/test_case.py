@@ -113,15 +113,16 @@ class TestCase(CollectionCommon):
         )
         self.other_customer.with_company(self.company).billing_collector_id = self.collector
         self.night(send=False)
+        debt = ("$&nbsp;100.00", "3 days overdue", "overdue $&nbsp;140.00")
         for case, texts in (
-            (self.case(), (bill.name, "$&nbsp;100.00", "3 days overdue", "overdue $&nbsp;140.00", "rule “&lt;All&gt;”")),
+            (self.case(), (bill.name, *debt, "rule “&lt;All&gt;”")),
             (self.case(self.other_customer), (soon.name, "overdue $&nbsp;0.00", "collects from this customer")),
         ):
             body = case.message_ids.sorted("id")[0].body
             for text in ("Opened because of", "Policy: Test", self.collector.name, *texts):
                 self.assertIn(text, body)
         self.env["billing.collector.rule"].search([]).active = False
-        self.assertIn("no rule fits", self.case()._describe_collector(self.env["billing.collector.rule"], 0.0, None))
+        self.assertIn("no rule fits", self.case()._describe_collector(self.env["billing.collector.rule"], 0.0))
 
     @freeze_time("2026-03-20")
     def test_no_case_for_what_is_in_dispute(self):

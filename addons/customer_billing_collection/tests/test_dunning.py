@@ -380,6 +380,22 @@ class TestSending(CollectionCommon):
         self.assertEqual(notices["Second"].state, "proposed")
 
     @freeze_time("2026-03-14")
+    def test_why_a_lower_step_does_not_go_out_any_more(self):
+        self.policy.review = True
+        self.invoice("2026-03-10", 100.0)
+        self.invoice("2026-03-16", 100.0, partner=self.other_customer)
+        self.night()
+        friendly, before = self.case().notice_ids, self.case(self.other_customer).notice_ids
+        self.assertEqual((friendly.step_id, before.step_id), (self.step("Friendly"), self.step("Before")))
+        friendly.case_id.sudo().step_days = 10  # by another case of the customer
+        friendly.with_user(self.collector).action_send()
+        self.assertEqual((friendly.state, friendly.reason_code), ("skipped", "done"))
+        self.assertEqual(friendly.reason, "This step, or a later one, was carried out already.")
+        with freeze_time("2026-03-17"):
+            self.night()
+        self.assertEqual((before.state, before.reason_code), ("skipped", "date_passed"))
+
+    @freeze_time("2026-03-14")
     def test_invariant_14_running_twice_sends_once(self):
         self.propose()
         self.send()

@@ -155,6 +155,17 @@ class TestResults(ResultsCommon):
         self.assertAlmostEqual(means[0][0], (31 + 250 / 150 * 28) / 2, 1, "March had no sales: it does not count")
         self.assertFalse(means[0][1])
         self.assertAlmostEqual(means[0][2], (february.effectiveness + march.effectiveness) / 2, 3)
+        domain = [("report_id", "=", january.report_id.id)]
+        specs = ["dso_simple:avg", "effectiveness:avg", "promise_rate:avg"]
+        figures = self.env["billing.collection.figure"]
+        pivot = figures.formatted_read_grouping_sets(domain, [[], ["date_to:month"]], specs)
+        self.assertEqual([set(specs) & set(group) for group in pivot[1]], [{specs[0]}, set(specs[:2]), {specs[1]}])
+        self.assertNotIn("promise_rate:avg", pivot[0][0], "an empty cell, not 0 %")
+        graph = figures.formatted_read_group(domain, ["date_to:month"], ["effectiveness:avg"])
+        self.assertEqual(len(graph), 2, "nothing was due in January")
+        self.assertEqual(len(figures.formatted_read_group(domain, ["date_to:month"], specs)), 3)
+        sheet = load_workbook(BytesIO(january.report_id._get_xlsx())).active
+        self.assertEqual([cell.value for cell in sheet[4]][9:], [None, 0, 0, None], "as on the screen")
         _report, quarter = self.report("figures", interval="3")
         self.assertEqual((len(quarter), quarter.sales, quarter.closing), (1, 550, 250))
 
@@ -173,6 +184,8 @@ class TestResults(ResultsCommon):
         _report, (january, february, march) = self.report("figures")
         self.assertEqual([line.promise_count for line in (january, february, march)], [1, 3, 0])
         self.assertAlmostEqual(february.promise_rate, 1 / 3, 4)
+        [[rate]] = february._read_group([("report_id", "=", february.report_id.id)], [], ["promise_rate:avg"])
+        self.assertAlmostEqual(rate, 2 / 4, 4, "of all promises, not the mean of the months")
         promises = self.env["billing.promise"].search(february.action_open_promises()["domain"])
         self.assertEqual(len(promises), 3)
 
@@ -198,6 +211,22 @@ class TestResults(ResultsCommon):
         sheet = load_workbook(BytesIO(report._get_xlsx())).active
         self.assertEqual([cell.value for cell in sheet[3]][2:6], ["Bucket Before", "Bucket After", "Items", "Amount"])
         self.assertEqual(sum(row[5] for row in sheet.iter_rows(min_row=4, values_only=True)), 167)
+
+    def test_roll_rates_of_several_months(self):
+        first = self.invoice(100, "2026-01-01", due="2026-01-20")
+        self.match(first | self.pay(100, "2026-02-10"))
+        self.invoice(300, "2026-02-01", due="2026-02-20")
+        _report, lines = self.report("moves", "2026-02-01", "2026-03-31")
+        domain = [("report_id", "=", lines.report_id.id), ("bucket_from", "=", "1")]
+        rates = dict(lines._read_group(domain, ["bucket_to"], ["rate:avg"]))
+        self.assertEqual(rates, {"settled": 0.25, "2": 0.75}, "of the 400 that were in the bucket, in either month")
+        pivot = lines._read_grouping_sets(domain, [[], ["date_to:month", "bucket_to"]], ["amount:sum", "rate:avg"])
+        self.assertEqual(pivot[0], [(400, 1.0)])
+        self.assertEqual([row[-1] for row in pivot[1]], [1.0, 1.0])
+        settled = lines._read_group([*domain, ("bucket_to", "=", "settled")], [], ["rate:avg"])
+        self.assertEqual(settled, [(0.25,)], "a filter of what became of it changes no rate")
+        empty = lines._read_group([("report_id", "=", 0)], [], ["rate:avg"])
+        self.assertEqual(empty, [(False,)])
 
     def test_period_is_in_order(self):
         with self.assertRaisesRegex(UserError, "ends before it begins"):

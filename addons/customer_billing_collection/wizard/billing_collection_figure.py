@@ -1,4 +1,8 @@
 from odoo import api, fields, models
+from odoo.tools import SQL
+
+# Empty where nothing can be said.
+RATES = ("dso_simple:avg", "dso_count_back:avg", "effectiveness:avg", "promise_rate:avg")
 
 
 class BillingCollectionFigure(models.TransientModel):
@@ -38,7 +42,8 @@ class BillingCollectionFigure(models.TransientModel):
     )  # fmt: skip
     dso_count_back = fields.Float(
         string="DSO, Count-Back", readonly=True, aggregator="avg", digits=(16, 1),
-        help="Days sales outstanding by counting back: of how many days up to the end the sales are what is owed.",
+        help="Days sales outstanding by counting back: of how many days up to the end the sales are what is owed; none "
+        "where nothing was sold and nothing is owed.",
     )  # fmt: skip
     effectiveness = fields.Float(
         string="Effectiveness Index", readonly=True, aggregator="avg", digits=(16, 4),
@@ -49,8 +54,37 @@ class BillingCollectionFigure(models.TransientModel):
     promise_kept = fields.Integer(string="Promises Kept", readonly=True)
     promise_rate = fields.Float(
         string="Promise-Kept Rate", readonly=True, aggregator="avg", digits=(16, 4),
-        help="Promises kept in full, of those that were decided in the period.",
+        help="Promises kept in full, of those that were decided in the period; in totals of all promises.",
     )  # fmt: skip
+
+    @api.model
+    def _read_group_select(self, aggregate_spec, query):
+        """The promise-kept rate of several periods is that of all their promises, not the mean of rates."""
+        if aggregate_spec != "promise_rate:avg":
+            return super()._read_group_select(aggregate_spec, query)
+        kept, count = (super(BillingCollectionFigure, self)._read_group_select(spec, query) for spec in
+                       ("promise_kept:sum", "promise_count:sum"))  # fmt: skip
+        return SQL("%s::float / NULLIF(%s, 0)", kept, count)
+
+    @api.model
+    @api.readonly
+    def formatted_read_grouping_sets(self, domain, grouping_sets, aggregates=(), *, order=None):
+        """As core, for pivots: a cell about which nothing can be said is empty, not 0 %."""
+        sets = super().formatted_read_grouping_sets(domain, grouping_sets, aggregates, order=order)
+        return [
+            [{key: value for key, value in group.items() if key not in RATES or value is not False} for group in groups]
+            for groups in sets
+        ]
+
+    @api.model
+    @api.readonly
+    def formatted_read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
+        """As core; in graphs of a rate, periods about which nothing can be said are left out instead of being 0 %."""
+        groups = super().formatted_read_group(domain, groupby, aggregates, having, offset, limit, order)
+        shown = [spec for spec in aggregates if spec != "__count"]
+        if len(shown) == 1 and shown[0] in RATES:
+            return [group for group in groups if group[shown[0]] is not False]
+        return groups
 
     @api.model
     def _get_xlsx_columns(self):
@@ -58,6 +92,16 @@ class BillingCollectionFigure(models.TransientModel):
             "date_from", "date_to", "opening", "sales", "closing", "overdue", "collected", "dso_simple",
             "dso_count_back", "effectiveness", "promise_count", "promise_kept", "promise_rate",
         )  # fmt: skip
+
+    def _get_unknown(self):
+        """The names of the fields about which nothing can be said in this period."""
+        known = {
+            "dso_simple": self.sales > 0,
+            "dso_count_back": bool(self.sales or self.closing),
+            "effectiveness": self.opening + self.sales > self.closing - self.overdue,
+            "promise_rate": self.promise_count > 0,
+        }
+        return {name for name, is_known in known.items() if not is_known}
 
     def action_download(self):
         """Download the report whose lines are shown (``billing_collection_report_id`` in the context) as XLSX."""

@@ -1,4 +1,5 @@
 from odoo import api, fields, models
+from odoo.fields import Domain
 
 
 class BillingCollectionMove(models.TransientModel):
@@ -21,7 +22,7 @@ class BillingCollectionMove(models.TransientModel):
     amount = fields.Monetary(readonly=True, currency_field="company_currency_id")
     rate = fields.Float(
         string="Roll Rate", readonly=True, aggregator="avg", digits=(16, 4),
-        help="The share of the bucket before that went there; over several months their mean.",
+        help="The share of the bucket before that went there; over several months, of all that was in it.",
     )  # fmt: skip
 
     @api.model
@@ -36,6 +37,47 @@ class BillingCollectionMove(models.TransientModel):
     @api.model
     def _get_buckets_to(self):
         return [*self._get_buckets(), ("settled", self.env._("Settled"))]
+
+    @api.model
+    def _read_group(self, domain, groupby=(), aggregates=(), having=(), offset=0, limit=None, order=None):
+        rows = super()._read_group(domain, groupby, aggregates, having, offset, limit, order)
+        return self._set_rates(rows, domain, groupby, aggregates)
+
+    @api.model
+    def _read_grouping_sets(self, domain, grouping_sets, aggregates=(), order=None):
+        sets = super()._read_grouping_sets(domain, grouping_sets, aggregates, order)
+        return [
+            self._set_rates(rows, domain, groupby, aggregates)
+            for groupby, rows in zip(grouping_sets, sets, strict=True)
+        ]
+
+    @api.model
+    def _set_rates(self, rows, domain, groupby, aggregates):
+        """Make the roll rate of groups what went there of all that was in the buckets before: a mean of lines would
+        leave out the months in which nothing went there.
+
+        :param rows: what core gives for ``groupby`` and ``aggregates``
+        """
+        if "rate:avg" not in aggregates:
+            return rows
+        place = len(groupby) + list(aggregates).index("rate:avg")
+        kept = [index for index, spec in enumerate(groupby) if spec != "bucket_to"]
+        # wherever it went, whatever is shown of that
+        anywhere = Domain(domain).map_conditions(
+            lambda condition: Domain.TRUE if condition.field_expr == "bucket_to" else condition
+        )
+        moved = {row[:-1]: row[-1] for row in super()._read_group(domain, groupby, ["amount:sum"])}
+        held = {
+            row[:-1]: row[-1]
+            for row in super()._read_group(anywhere, [groupby[index] for index in kept], ["amount:sum"])
+        }
+        result = []
+        for row in rows:
+            key = row[: len(groupby)]
+            total = held.get(tuple(key[index] for index in kept))
+            rate = moved[key] / total if total else False
+            result.append((*row[:place], rate, *row[place + 1 :]))
+        return result
 
     @api.model
     def _get_xlsx_columns(self):

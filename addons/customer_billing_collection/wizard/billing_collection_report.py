@@ -240,6 +240,7 @@ class BillingCollectionReport(models.TransientModel):
             SQL(
                 """UPDATE billing_collection_figure
                       SET dso_simple = CASE WHEN sales > 0 THEN dso_simple END,
+                          dso_count_back = CASE WHEN sales <> 0 OR closing <> 0 THEN dso_count_back END,
                           effectiveness = CASE WHEN effectiveness >= 0 THEN effectiveness END,
                           promise_rate = CASE WHEN promise_count > 0 THEN promise_rate END
                     WHERE report_id = %s RETURNING id""",
@@ -418,9 +419,12 @@ class BillingCollectionReport(models.TransientModel):
         rows = []
         for line in lines:
             row = []
+            unknown = line._get_unknown() if self.kind == "figures" else ()
             for name in lines._get_xlsx_columns():
                 value, field = line[name], described[name]
-                if field["type"] == "selection":
+                if name in unknown:
+                    value = None
+                elif field["type"] == "selection":
                     value = dict(field["selection"]).get(value, "")
                 elif field["type"] == "monetary":
                     value = (value, line[field["currency_field"]])

@@ -10,22 +10,34 @@ class BillingCase(models.Model):
     _name = "billing.case"
     _inherit = "billing.case"
 
-    def _log_opening(self, items, amounts, kept):
+    def _open(self, company, today, items, known, kept=None):
+        cases = super()._open(company, today, items, known, kept)
+        if cases:
+            cases._log_opening(company, items, kept or {})
+        return cases
+
+    def _log_opening(self, company, items, kept):
         """Note on new cases why they opened. The number of queries does not depend on the number of cases.
 
         :param dict items: the items by customer and currency, see ``_read_items``
-        :param dict amounts: what is overdue by customer, in company currency
-        :param dict kept: collectors by customer and currency that went on
+        :param kept: customers and currencies whose collectors could go on
         """
         # sudo: settings, whoever opens
-        rules_sudo = self.env["billing.collector.rule"].sudo().search([("company_id", "in", self.company_id.ids)])
+        rules_sudo = self.env["billing.collector.rule"].sudo().search([("company_id", "=", company.id)])
+        amounts = self._sum_overdue(items, self.partner_id)
+        known = self.filtered(lambda case: (case.partner_id.id, case.currency_id.id) in kept).partner_id
+        chosen = self._get_collectors(company, {partner: amounts[partner] for partner in known}) if known else {}
         bodies = {}
         for case in self:
-            key = (case.partner_id.id, case.currency_id.id)
+            user, partner = case.collector_id, case.partner_id
+            if chosen.get(partner, user) != user:
+                collector = self.env._("Collector: %s, as before.", user.sudo().name)
+            else:
+                collector = case._describe_collector(rules_sudo, amounts[partner])
             lines = [
-                *case._describe_debt(items[key]),
+                *case._describe_debt(items[partner.id, case.currency_id.id]),
                 self.env._("Policy: %s", case.policy_id.name),
-                case._describe_collector(rules_sudo, amounts[case.partner_id], kept.get(key)),
+                collector,
             ]
             bodies[case.id] = Markup("<br/>").join(lines)
         self._message_log_batch(bodies=bodies)
@@ -53,16 +65,19 @@ class BillingCase(models.Model):
             overdue=money(max(overdue, 0.0)),
         )
 
-    def _describe_collector(self, rules, amount, kept):
-        """Who collects, and by which setting, as a text."""
-        user, partner_sudo = self.collector_id, self.partner_id.sudo().with_company(self.company_id)  # sudo: as above
-        rule = next((r for r in rules if user in r.collector_ids and r._is_for(partner_sudo, amount)), rules[:0])
+    def _describe_collector(self, rules, amount):
+        """Who collects, and by which setting, as a text.
+
+        :param rules: the collector rules of the company, in order, as superuser
+        :param float amount: what is overdue of the customer in all, in company currency
+        """
+        user = self.collector_id
+        partner_sudo = self.partner_id.sudo().with_company(self.company_id)  # a setting, whoever opens
         if not user:
             return self.env._("Collector: nobody. Give a user of the company the role Collector.")
-        if user == kept:
-            return self.env._("Collector: %s, as before.", user.sudo().name)
         if user == partner_sudo.billing_collector_id:
             return self.env._("Collector: %s, who collects from this customer.", user.sudo().name)
-        if rule:
-            return self.env._("Collector: %(name)s, by rule “%(rule)s”.", name=user.sudo().name, rule=rule.name)
+        for rule in rules:
+            if user in rule.collector_ids and rule._is_for(partner_sudo, amount):
+                return self.env._("Collector: %(name)s, by rule “%(rule)s”.", name=user.sudo().name, rule=rule.name)
         return self.env._("Collector: %s, as no rule fits.", user.sudo().name)
