@@ -22,6 +22,7 @@
         "report/report_contract.xml",
         "views/billing_plan_views.xml",
         "views/billing_price_views.xml",
+        "views/product_template_views.xml",
         "views/billing_price_revision_views.xml",
         "views/billing_price_revision_line_views.xml",
         "views/billing_price_notice_views.xml",

@@ -192,6 +192,7 @@ class BillingContract(models.Model):
     renewal = fields.Selection(related="plan_id.renewal")
     bill_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
     usage_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
+    has_usage = fields.Boolean(compute="_compute_has_usage")
     charge_count = fields.Integer(compute="_compute_counts", groups="base.group_user")
     last_sweep_date = fields.Date(
         string="Compared On",
@@ -289,6 +290,11 @@ class BillingContract(models.Model):
                 if contract.state in ("draft", "active")
                 else 0.0
             )
+
+    @api.depends("line_ids.charge_type")
+    def _compute_has_usage(self):
+        for contract in self:
+            contract.has_usage = any(line.charge_type == "usage" for line in contract.line_ids)
 
     def _compute_counts(self):
         moves = dict(

@@ -61,7 +61,11 @@ class BillingPrice(models.Model):
     package_size = fields.Float(default=1.0, digits="Product Unit", aggregator=None)
     minimum_amount = fields.Monetary(tracking=True, aggregator=None)
     date_from = fields.Date(
-        string="Valid From", required=True, default=fields.Date.context_today, tracking=True
+        string="Valid From",
+        required=True,
+        default=fields.Date.context_today,
+        tracking=True,
+        help="Lines of contracts that start before this day take the sales price of the charge item.",
     )
     date_to = fields.Date(string="Valid To", tracking=True)
     bracket_ids = fields.One2many("billing.price.bracket", "price_id", copy=True)

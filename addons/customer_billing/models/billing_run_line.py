@@ -1,5 +1,7 @@
 from odoo import api, fields, models
-from odoo.tools import format_date
+from odoo.tools import SQL, format_date
+
+OUTCOME_ORDER = ("failed", "held", "proposed", "billed", "excluded", "nothing")
 
 
 class BillingRunLine(models.Model):
@@ -69,6 +71,14 @@ class BillingRunLine(models.Model):
     _contract_unique = models.UniqueIndex(
         "(run_id, contract_id)", "A run has one line per contract."
     )
+
+    def _order_field_to_sql(self, alias, field_name, direction, nulls, query):
+        """Outcomes are sorted by what needs a person, not by the alphabet."""
+        term = super()._order_field_to_sql(alias, field_name, direction, nulls, query)
+        if field_name != "outcome":
+            return term
+        column = self._field_to_sql(alias, field_name, query)
+        return SQL("array_position(%s::varchar[], %s) %s %s", list(OUTCOME_ORDER), column, direction, nulls)
 
     @api.depends_context("lang")
     @api.depends("reason_code", "reason_values")

@@ -70,10 +70,13 @@ class BillingHealth(models.TransientModel):
         # sudo: the user reads health pages of these companies
         companies = self.env.companies.sudo().filtered("billing_dunning_policy_id")
         nights = companies.mapped("billing_dunning_date")
-        late = [night for night in nights if not night or night < fields.Date.to_date(self._get_limit_day(1))]
+        # sudo: jobs are read by administrators only; before the first night nothing is late
+        installed = self.env.ref(f"{MODULE}.ir_cron_nightly").sudo().create_date.date()
+        limit = fields.Date.to_date(self._get_limit_day(1))
+        late = [night for night in nights if (night or installed) < limit]
         return {
             "label": self.env._("Last night of collections"),
-            "value": format_date(self.env, min(filter(None, nights), default=False)) or self.env._("Never"),
+            "value": format_date(self.env, min(filter(None, nights), default=False)) or self.env._("Not yet"),
             "severity": "info" if not companies else "warning" if late else "ok",
             "hint": self.env._("The scheduled action “Collections: nightly job” does not run.") if late else "",
         }
