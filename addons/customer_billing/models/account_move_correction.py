@@ -88,7 +88,8 @@ class AccountMove(models.Model):
             self.env._(
                 "%(bill)s was credited or adjusted before, by %(others)s, so it cannot be credited, cancelled or "
                 "replaced as a whole: that would credit too much. If something is left, make a credit note: it takes "
-                "what is left. Delete or cancel a draft that you do not need, or reverse a credit note given by mistake.",
+                "what is left. Delete or cancel a draft that you do not need, or reverse a credit note given by "
+                "mistake.",
                 bill=self.display_name,
                 others=", ".join(others.mapped("display_name")) or self.env._("entries that wait for the next bill"),
             )

@@ -717,9 +717,12 @@ class TestApproval(SecurityCommon):
         self.assertEqual(run.state, "posted")
 
     def test_invariant_18_changes_by_hand_bring_no_bill_below_the_limit(self):
+        def less(price):
+            return {"invoice_line_ids": [Command.create({"name": "Less", "price_unit": price, "tax_ids": []})]}
+
         for name, change in (
-            ("negative line", {"invoice_line_ids": [Command.create({"name": "Less", "price_unit": -480.0, "tax_ids": []})]}),
-            ("down to nothing", {"invoice_line_ids": [Command.create({"name": "Less", "price_unit": -575.0, "tax_ids": []})]}),
+            ("negative line", less(-480.0)),
+            ("down to nothing", less(-575.0)),
             ("rounded away", {"invoice_cash_rounding_id": self.env["account.cash.rounding"].create({
                 "name": "To thousands", "rounding": 10000.0, "strategy": "add_invoice_line",
                 "profit_account_id": self.company_data["default_account_revenue"].id,

@@ -223,7 +223,9 @@ class TestUsage(UsageCommon):
         self.assertEqual([row["amount"] for row in rows], [45.0, 37.0])
         charges = contract.charge_ids.grouped("contract_line_id")
         self.assertEqual((charges[first].amount, charges[third].amount), (45.0, 37.0))
-        self.assertIn("for 180 in the whole period, less $\xa045.00 for 90 before the change", charges[third].explanation)
+        self.assertIn(
+            "for 180 in the whole period, less $\xa045.00 for 90 before the change", charges[third].explanation
+        )
         # Late for the line before: what comes after moves up into the second bracket.
         self.use(contract, "2026-01-06 10:00:00", 10)
         self.assertEqual(sum(amount for *_k, amount in self.booked(contract)), 86.0)

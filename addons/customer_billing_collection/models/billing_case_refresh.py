@@ -205,7 +205,8 @@ class BillingCase(models.Model):
         if not found:
             return self.browse()
         names = self.env["ir.sequence"]._get_billing_numbers("billing.case", len(found), company)
-        collectors = self._get_collectors(company, self._sum_overdue(items, [partner for partner, _c, _p in found]))
+        amounts = self._sum_overdue(items, [partner for partner, _c, _p in found])
+        collectors = self._get_collectors(company, amounts)
         able = self._get_able_collectors(company)
         return self.with_context(tracking_disable=True, mail_create_nosubscribe=True).create(
             [

@@ -1,6 +1,6 @@
 from freezegun import freeze_time
-from psycopg2 import IntegrityError
 from markupsafe import escape
+from psycopg2 import IntegrityError
 
 from odoo import Command
 from odoo.exceptions import AccessError, UserError, ValidationError
