@@ -126,6 +126,15 @@ def test_invariant_14_a_credit_is_deducted_once_in_a_night(before, amounts):
     assert deducted <= max(credit - overdue, 0.0) + 0.001
 
 
+@given(st.lists(st.integers(1, 50_000), min_size=1, max_size=6))
+def test_credits_that_settle_what_is_due_before_are_not_listed(amounts):
+    debts = [Item(key, START, amount / 100, amount / 100) for key, amount in enumerate(amounts)]
+    credits = [Item(key + 100, START, -amount / 100, -amount / 100) for key, amount in enumerate(sorted(amounts))]
+    later = Item(200, START + 5 * DAY, 9.99, 9.99)
+    found = dunning.demand_reminders([*debts, *credits, later], Policy((Step(1, -3),)), START + 3 * DAY)
+    assert [(demand.keys, demand.amount) for demand in found] == [((200,), 9.99)]
+
+
 @given(policies(), days)
 def test_no_step_on_a_day_off(policy, due):
     for step in policy.steps:

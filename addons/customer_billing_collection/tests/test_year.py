@@ -287,6 +287,8 @@ class TestYear(ReceivableCommon):
             self.assertEqual(set(lines), {item.id for item in overdue + credits}, "all that is due, and the credits")
             self.reached[case] = step.days
             self.asked.update((item.id, max(step.days, self.asked[item.id])) for item in debts)
+            key = case.partner_id, case.currency_id
+            self.highest[key] = max(step.days, self.highest[key])
         else:
             fresh = [
                 item
@@ -339,7 +341,10 @@ class TestYear(ReceivableCommon):
             return None
         owed = self.get_owed(rows)
         oldest = min(item.due for item in owed if item in due)
-        reached = max(self.get_reached(owed), 0 if self.is_at_rest(case, rows) else self.reached[case])
+        reached = self.get_reached(owed)
+        if not self.is_at_rest(case, rows):  # it stays at the step of a debt that is settled, of an earlier case too
+            highest = self.highest[case.partner_id, case.currency_id]
+            reached = max(reached, self.reached[case], min(case.step_days, highest))
         steps = [
             step
             for step in case.policy_id.step_ids.sorted("days")
@@ -409,7 +414,7 @@ class TestYear(ReceivableCommon):
     def test_invariant_14_every_notice_is_justified_and_nobody_is_left_out(self):
         chance = random.Random(int(os.environ.get("BILLING_SEED", "1")))
         self.reached, self.reminded, self.asked = defaultdict(int), {}, defaultdict(int)
-        self.taken_over = set()
+        self.taken_over, self.highest = set(), defaultdict(int)
         seen, nights = self.env["billing.dunning.notice"], 0
         for number in range(DAYS):
             day = FIRST + timedelta(days=number)

@@ -263,8 +263,10 @@ def demand_reminders(items, policy, today, covered=None, rounding=0.01):
         # it is listed, so that the sum can be followed.
         first = group[0].due
         settled = [item for item in items if item.amount < 0 or (not item.excluded and item.due < first)]
-        credit = min(sum(item.amount for item in settled), 0.0)
+        credit = sum(item.amount for item in settled)
         credit_company = min(sum(item.amount_company for item in settled), 0.0)
+        if credit > -rounding / 2:  # nothing is left of the credits; sums of floats are not exact
+            settled, credit, credit_company = [], 0.0, 0.0
         amount = sum(item.amount for item in group) + credit
         amount_company = sum(item.amount_company for item in group) + credit_company
         reason = None
@@ -272,9 +274,7 @@ def demand_reminders(items, policy, today, covered=None, rounding=0.01):
             reason = "credits"
         elif amount_company < max(policy.minimum, step.minimum) - rounding / 2:
             reason = "minimum"
-        keys = tuple(item.key for item in group)
-        if credit:
-            keys += tuple(item.key for item in settled)
+        keys = tuple(item.key for item in [*group, *settled])
         demands.append(Demand(step, keys, amount, amount_company, reason, group[-1].due))
     return demands
 
