@@ -60,6 +60,7 @@ class ResCompany(models.Model):
         domain=[("type", "=", "sale")],
         check_company=True,
         help="Top-up bills get numbers of their own in this sales journal. Empty: they are numbered between the bills.",
+        groups="base.group_user",
     )
 
     _billing_charge_days_positive = models.Constraint(
