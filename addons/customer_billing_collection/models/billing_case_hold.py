@@ -204,7 +204,10 @@ class BillingCase(models.Model):
         self.ensure_one()
         if self.partner_id._get_dunning_recipients():
             # sudo: collectors may not read what a template shows of bills and contracts
-            template.sudo()._send_billing(record, self.company_id)
+            for mail_sudo in template.sudo()._send_billing(record, self.company_id):
+                if "data:image" in mail_sudo.body_html:
+                    # mail programs show no data URIs; the message has made attachments of them
+                    mail_sudo.body_html = mail_sudo.body
             return
         user = self.collector_id or self.env.user
         env = self.with_context(lang=user.lang).env

@@ -1,7 +1,6 @@
 import binascii
 from datetime import timedelta
 from hashlib import sha256
-from urllib.parse import urlencode
 
 from markupsafe import escape
 from PIL import Image
@@ -13,6 +12,7 @@ from odoo.tools.image import base64_to_image
 from odoo.tools.urls import urljoin
 
 from odoo.addons.customer_billing.tools.money import to_decimal
+from odoo.addons.customer_billing.tools.qr import qr_data_uri
 
 from ..tools import instalment as kernel
 
@@ -581,8 +581,6 @@ class BillingInstalment(models.Model):
         parts = self._get_due_parts()
         amount = self.currency_id.round(sum(left for _line, left in parts))
         url = self._get_payment_url(amount)
-        # an address, not a data URI as in letters: mail programs do not show those
-        code = {"barcode_type": "QR", "value": url, "width": 220, "height": 220}
         return self.env["ir.qweb"]._render(
             "customer_billing_collection.instalment_payment",
             {
@@ -590,7 +588,7 @@ class BillingInstalment(models.Model):
                 "parts": [(format_date(self.env, line.date), self.currency_id.format(left)) for line, left in parts],
                 "amount": self.currency_id.format(amount),
                 "url": url,
-                "qr_url": url and urljoin(self.get_base_url(), f"/report/barcode/?{urlencode(code)}"),
+                "qr_code": url and qr_data_uri(url),
                 "account": self.company_id.sudo().partner_id.bank_ids[:1],  # where the customer pays
             },
         )
