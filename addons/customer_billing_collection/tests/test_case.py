@@ -122,7 +122,12 @@ class TestCase(CollectionCommon):
             for text in ("Opened because of", "Policy: Test", self.collector.name, *texts):
                 self.assertIn(text, body)
         self.env["billing.collector.rule"].search([]).active = False
-        self.assertIn("no rule fits", self.case()._describe_collector(self.env["billing.collector.rule"], 0.0))
+        notes = (self.case() | self.case(self.other_customer)).message_ids.filtered("body")
+        self.assertEqual(len(set(notes.mapped("message_id"))), len(notes), "each is a message of its own")
+        self.assertEqual(notes.mapped("author_id"), notes[0].author_id)
+        self.assertEqual((set(notes.mapped("message_type")), len(notes.subtype_id)), ({"notification"}, 1))
+        none = self.env["billing.collector.rule"]
+        self.assertIn("no rule fits", self.case()._describe_collector(none, self.customer.sudo(), 0.0))
 
     @freeze_time("2026-03-20")
     def test_no_case_for_what_is_in_dispute(self):
