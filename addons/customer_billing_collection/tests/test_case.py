@@ -103,6 +103,7 @@ class TestCase(CollectionCommon):
             paid = self.env["billing.promise"]._filter_paid(cases)
             self.assertEqual(self.env.cr.sql_log_count - before, 1)
         self.assertEqual(paid.partner_id, partners[0])
+
     @freeze_time("2026-03-11")
     def test_the_first_note_says_why_it_opened(self):
         bill = self.invoice("2026-03-08", 100.0)
@@ -113,12 +114,12 @@ class TestCase(CollectionCommon):
         )
         self.other_customer.with_company(self.company).billing_collector_id = self.collector
         self.night(send=False)
-        debt = ("$&nbsp;100.00", "3 days overdue", "overdue $&nbsp;140.00")
+        debt = ("$\xa0100.00", "3 days overdue", "overdue $\xa0140.00")
         for case, texts in (
             (self.case(), (bill.name, *debt, "rule “&lt;All&gt;”")),
-            (self.case(self.other_customer), (soon.name, "overdue $&nbsp;0.00", "collects from this customer")),
+            (self.case(self.other_customer), (soon.name, "overdue $\xa00.00", "collects from this customer")),
         ):
-            body = case.message_ids.sorted("id")[0].body
+            body = case.message_ids.sorted("id")[0].body.replace("&nbsp;", "\xa0")
             for text in ("Opened because of", "Policy: Test", self.collector.name, *texts):
                 self.assertIn(text, body)
         self.env["billing.collector.rule"].search([]).active = False

@@ -66,10 +66,10 @@ class BillingCollectionMove(models.TransientModel):
         anywhere = Domain(domain).map_conditions(
             lambda condition: Domain.TRUE if condition.field_expr == "bucket_to" else condition
         )
-        moved = {row[:-1]: row[-1] for row in super()._read_group(domain, groupby, ["amount:sum"])}
+        moved = {row[:-1]: row[-1] for row in self._read_group(domain, groupby, ["amount:sum"])}
         held = {
             row[:-1]: row[-1]
-            for row in super()._read_group(anywhere, [groupby[index] for index in kept], ["amount:sum"])
+            for row in self._read_group(anywhere, [groupby[index] for index in kept], ["amount:sum"])
         }
         result = []
         for row in rows:
