@@ -52,6 +52,18 @@ class TestRun(BillingCommon):
         mail = self.env["mail.mail"].search([("model", "=", "account.move"), ("res_id", "=", move.id)])
         self.assertEqual(mail.recipient_ids or mail.notification_ids.res_partner_id, self.customer)
 
+    def test_lines_begin_with_what_needs_a_person(self):
+        outcomes = ("nothing", "billed", "excluded", "held", "proposed", "failed")
+        run = self.new_run("2026-03-01")
+        lines = self.env["billing.run.line"].sudo()  # protected fields
+        contracts = [self.new_contract("2026-01-01") for _outcome in outcomes]
+        for contract, outcome in zip(contracts, outcomes, strict=True):
+            lines.create({"run_id": run.id, "contract_id": contract.id, "outcome": outcome})
+        order = ["failed", "held", "proposed", "billed", "excluded", "nothing"]
+        domain = [("run_id", "=", run.id)]
+        self.assertEqual(lines.search(domain).mapped("outcome"), order)
+        self.assertEqual(lines.search(domain, order="outcome desc").mapped("outcome"), order[::-1])
+
     def test_invariant_1_running_again_books_nothing(self):
         contract = self.new_contract("2026-01-01")
         self.bill("2026-03-01", contract)
