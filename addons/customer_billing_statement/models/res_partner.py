@@ -76,8 +76,8 @@ class ResPartner(models.Model):
         return result
 
     def _get_billing_statement_user(self, company):
-        """Who looks after the statements of this customer, an empty recordset if nobody."""
-        self.ensure_one()
+        """Who looks after the statements of this customer (without one: of the company), an empty
+        recordset if nobody."""
         partner = self.with_company(company)
         return (
             partner.billing_statement_user_id

@@ -6,7 +6,7 @@ from psycopg2 import IntegrityError
 
 from odoo import Command, fields
 from odoo.exceptions import AccessError, UserError, ValidationError
-from odoo.tests import tagged
+from odoo.tests import Form, tagged
 from odoo.tools import SQL, mute_logger
 
 from .common import StatementCommon
@@ -18,6 +18,13 @@ PIXEL = (
 
 @tagged("post_install", "-at_install")
 class TestSnapshot(StatementCommon):
+    def test_the_form_of_a_new_statement_opens_without_a_customer(self):
+        with Form(self.env["billing.statement"]) as form:
+            self.assertEqual(form.user_id, self.env.user)
+            form.partner_id = self.customer
+            form.date_from, form.date_to = "2026-01-01", "2026-01-31"
+        self.assertEqual(form.record.partner_id, self.customer)
+
     def test_activity_with_opening_movements_and_ageing(self):
         self.invoice("2025-11-10", 300.0)
         january = self.invoice("2026-01-05", 100.0, due="2026-02-04")
