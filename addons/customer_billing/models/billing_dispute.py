@@ -289,3 +289,6 @@ class BillingDispute(models.Model):
         today = fields.Date.context_today(self)
         for is_open, disputes in self.grouped(lambda dispute: dispute.state == "open").items():
             disputes.sudo().date_closed = not is_open and today  # protected field
+            if not is_open:  # nobody has to answer it any more
+                # sudo: also the task of another owner
+                disputes.sudo().activity_feedback(["mail.mail_activity_data_todo"])
