@@ -136,3 +136,15 @@ def test_broken_means_less_paid_than_was_due(total, count, paid, grace, later):
     due = sum(part.amount for part in parts if part.day + timedelta(days=grace) < today)
     assert sum(instalment.settled(parts, paid)) == min(total, paid)
     assert (instalment.missed(parts, paid, grace, today) is not None) == (paid < due)
+
+
+@given(promises(), MONEY, AMOUNTS)
+def test_credits_lower_what_is_needed_and_late_money_does_not(found, money, left):
+    for each in found:
+        came = sum(entry.amount for entry in money if entry.item in each.items and entry.day >= each.first)
+        needed = promise.needed(each, money, left)
+        assert needed == min(each.amount, left + came)
+        in_time = promise.allot([each], money)[each.key] if each.items else Decimal(0)
+        assert in_time <= needed, "what came is never more than what was needed"
+        more = [*money, promise.Money("x", each.first, Decimal(1))]
+        assert each.items or promise.needed(each, more, left) == needed
