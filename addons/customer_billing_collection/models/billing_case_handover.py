@@ -148,6 +148,7 @@ class BillingCase(models.Model):
             case_sudo = case.sudo()  # protected fields
             name = case_sudo.handover_partner_id.name
             case_sudo.write({"date_legal": False, "handover_partner_id": False})
+            case_sudo.activity_unlink([NEW_DEBT])  # it is demanded again
             case_sudo._message_log(
                 body=self.env._("Taken back from %(name)s: %(reason)s", name=name, reason=reason),
                 author_id=self.env.user.partner_id.id,

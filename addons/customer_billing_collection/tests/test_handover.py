@@ -254,6 +254,8 @@ class TestHandover(CollectionCommon):
             self.assertIn(bill.name, task.note)
             self.assertIn("Law &amp; Order does not have it", task.note)
         self.assertFalse(self.tasks(), "it is no news for the lawyer")
+        self.file.with_user(self.manager).action_take_back("They pay")
+        self.assertFalse(self.news(), "it is demanded again")
 
     def test_what_is_disputed_is_told_when_that_is_decided(self):
         bill, _later = self.new_debt()
