@@ -1,5 +1,7 @@
 from urllib.parse import urlparse
 
+from lxml import html
+
 from odoo.exceptions import AccessError
 from odoo.tests import HttpCase, tagged
 from odoo.tests.common import JsonRpcException
@@ -206,6 +208,28 @@ class TestPortalPages(BillingPortalCommon, HttpCase):
         self.assertTrue(path.endswith("/my" if login else "/web/login"), f"{url}: {response.url}")
         self.assertNotIn(self.contract.name, response.text)
         self.assertNotIn(self.move.name, response.text)
+
+    def test_titles_and_language_for_screen_readers(self):
+        self.authenticate("portal_one", "portal_one")
+        contract = f"/my/contracts/{self.contract.id}"
+        urls = [
+            "/my/contracts", contract, f"{contract}/usage", f"{contract}/bills", f"{contract}/change/close", "/my/usage",
+            "/my/spending", "/my/prices", "/my/invoices", "/my/payments", "/my/requests", "/my/disputes",
+            f"/my/invoices/{self.move.id}/dispute", "/my/billing/profile",
+        ]  # fmt: skip
+        for url in urls:
+            with self.subTest(url=url):
+                response = self.url_open(url, headers={"Accept-Language": "en-US"})
+                self.assertEqual(response.history, [])
+                page = html.fromstring(response.text)
+                self.assertEqual(page.get("lang"), "en-US")
+                levels = [int(heading.tag[1]) for heading in page.xpath("//main//*[re:test(local-name(), '^h[1-6]$')]",
+                          namespaces={"re": "http://exslt.org/regular-expressions"})]  # fmt: skip
+                self.assertEqual(levels.count(1), 1)
+                levels = levels[levels.index(1):]
+                self.assertFalse([pair for pair in zip(levels, levels[1:], strict=False) if pair[1] > pair[0] + 1])
+        home = html.fromstring(self.url_open("/my").text)
+        self.assertEqual({image.get("alt") for image in home.xpath("//div[contains(@class, 'o_portal_icon')]/img")}, {""})
 
     def test_invariant_16_settings_over_rpc(self):
         self.authenticate("portal_one", "portal_one")
