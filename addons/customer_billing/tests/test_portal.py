@@ -213,8 +213,8 @@ class TestPortalPages(BillingPortalCommon, HttpCase):
         self.authenticate("portal_one", "portal_one")
         contract = f"/my/contracts/{self.contract.id}"
         urls = [
-            "/my/contracts", contract, f"{contract}/usage", f"{contract}/bills", f"{contract}/change/close", "/my/usage",
-            "/my/spending", "/my/prices", "/my/invoices", "/my/payments", "/my/requests", "/my/disputes",
+            "/my/contracts", contract, f"{contract}/usage", f"{contract}/bills", f"{contract}/change/close",
+            "/my/usage", "/my/spending", "/my/prices", "/my/invoices", "/my/payments", "/my/requests", "/my/disputes",
             f"/my/invoices/{self.move.id}/dispute", "/my/billing/profile",
         ]  # fmt: skip
         for url in urls:
@@ -229,7 +229,8 @@ class TestPortalPages(BillingPortalCommon, HttpCase):
                 levels = levels[levels.index(1):]
                 self.assertFalse([pair for pair in zip(levels, levels[1:], strict=False) if pair[1] > pair[0] + 1])
         home = html.fromstring(self.url_open("/my").text)
-        self.assertEqual({image.get("alt") for image in home.xpath("//div[contains(@class, 'o_portal_icon')]/img")}, {""})
+        pictures = home.xpath("//div[contains(@class, 'o_portal_icon')]/img")
+        self.assertEqual({picture.get("alt") for picture in pictures}, {""})
 
     def test_invariant_16_settings_over_rpc(self):
         self.authenticate("portal_one", "portal_one")
