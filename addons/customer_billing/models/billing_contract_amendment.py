@@ -147,6 +147,8 @@ class BillingContract(models.Model):
             for name in ("name", "price_id", "price_unit", "tax_ids"):
                 if name not in change:
                     new_values.pop(name, None)
+        if not {"price_id", "product_id"} & change.keys():
+            new_values["tax_factor"] = line_sudo._get_tax_factor()
         new = lines_sudo.create(
             {
                 **new_values,

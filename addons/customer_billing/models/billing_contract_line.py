@@ -29,7 +29,7 @@ class BillingContractLine(models.Model):
     _billing_protected = frozenset(
         (
             "recompute_from", "plan_id", "previous_line_id", "partner_id", "company_id",
-            "currency_id", "is_current", "mrr",
+            "currency_id", "is_current", "mrr", "tax_factor",
         )
     )  # fmt: skip
 
@@ -118,6 +118,18 @@ class BillingContractLine(models.Model):
         min_display_digits="Product Price",
         aggregator=None,
         help="Per period and unit, in the currency of the contract.",
+    )
+    tax_factor = fields.Float(
+        compute="_compute_tax_factor",
+        store=True,
+        precompute=True,
+        readonly=False,
+        digits=0,
+        aggregator=None,
+        copy=False,
+        groups="base.group_user",
+        help="What brackets and minimum of the published price are multiplied by when the customer's fiscal position "
+        "puts other taxes in place of those included in it; the unit price is adapted by itself.",
     )
     quantity = fields.Float(default=1.0, required=True, digits="Product Unit")
     product_uom_id = fields.Many2one(related="product_id.uom_id", string="Unit")
@@ -231,10 +243,43 @@ class BillingContractLine(models.Model):
         for line in self:
             if line.plan_id:
                 continue  # fixed since the line started
-            if line.price_id:
-                line.price_unit = line.price_id.unit_amount
+            if line.price_id.pricing_model == "percentage":
+                line.price_unit = line.price_id.unit_amount  # a rate
+            elif line.price_id:
+                line.price_unit = line._adapt_to_taxes(line.price_id.unit_amount)
             elif line.product_id:
-                line.price_unit = line._get_list_price()
+                line.price_unit = line._adapt_to_taxes(line._get_list_price())
+
+    @api.depends("price_id", "product_id")
+    def _compute_tax_factor(self):
+        for line in self:
+            if line.plan_id:
+                continue  # fixed since the line started
+            amount = 1000000.0  # large beside taxes of a fixed amount, which know no factor
+            is_adapted = line.price_id and line.price_id.pricing_model != "percentage"
+            line.tax_factor = line._adapt_to_taxes(amount) / amount if is_adapted else 1.0
+
+    def _get_tax_factor(self):
+        """The factor for brackets and minimum; lines that started without one have 1."""
+        self.ensure_one()
+        return self.tax_factor or 1.0
+
+    def _adapt_to_taxes(self, price):
+        """A published price whose taxes are included, for the taxes that the customer's fiscal position
+        puts in their place, as Odoo's orders and invoices do: the untaxed price stays the same.
+
+        What a person types is taken as it is.
+        """
+        line_sudo = self.sudo()  # taxes and fiscal positions are closed to sales; a price comes out
+        contract_sudo = line_sudo.contract_id
+        company = contract_sudo.company_id or self.env.company
+        taxes = line_sudo.product_id.taxes_id._filter_taxes_by_company(company)
+        if not price or not taxes or not contract_sudo.partner_id or False in taxes.mapped("price_include"):
+            return price
+        position = self.env["billing.engine"].sudo()._get_fiscal_position(contract_sudo)
+        return line_sudo.product_id._get_tax_included_unit_price_from_price(
+            price, taxes, fiscal_position=position
+        )
 
     def _get_list_price(self):
         """The price of the contract's price list, else the product's, in contract currency."""
@@ -409,7 +454,7 @@ class BillingContractLine(models.Model):
         self.ensure_one()
         price = self.price_id.sudo()  # part of the contract, which its reader may see
         if price:
-            return price._describe(self.price_unit)
+            return price._describe(self.price_unit, self.sudo()._get_tax_factor())
         return [self.env._("%s per unit", self.currency_id._format_exact(self.price_unit))]
 
     # Kernel
@@ -446,7 +491,7 @@ class BillingContractLine(models.Model):
         """The price of the line for the kernels; its own amount wins over the published one."""
         self.ensure_one()
         if self.price_id:
-            return self.price_id._to_kernel(unit_amount=self.price_unit)
+            return self.price_id._to_kernel(self.price_unit, self.sudo()._get_tax_factor())  # part of the price
         return charging.pricing.Price(
             model="per_unit",
             unit_amount=money.to_decimal(self.price_unit),

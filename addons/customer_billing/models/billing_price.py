@@ -114,15 +114,16 @@ class BillingPrice(models.Model):
             limit=500,
         )
 
-    def _describe(self, unit_amount=None):
+    def _describe(self, unit_amount=None, factor=1.0):
         """The price in words that a customer can read, as lines in the language of the reader.
 
         :param unit_amount: a negotiated amount in place of the list amount
+        :param factor: what the other amounts are multiplied by, for other taxes included in them
         """
         self.ensure_one()
-        lines = self._describe_brackets() if self.bracket_ids else [self._describe_amount(unit_amount)]
+        lines = self._describe_brackets(factor) if self.bracket_ids else [self._describe_amount(unit_amount)]
         if self.minimum_amount:
-            lines.append(self.env._("at least %s", self.currency_id.format(self.minimum_amount)))
+            lines.append(self.env._("at least %s", self.currency_id.format(self.minimum_amount * factor)))
         return lines
 
     def _describe_amount(self, unit_amount=None):
@@ -138,12 +139,12 @@ class BillingPrice(models.Model):
             return self.env._("%s per period", amount)
         return self.env._("%s per unit", amount)
 
-    def _describe_brackets(self):
+    def _describe_brackets(self, factor):
         """A line for each bracket; what is in force follows from the pricing model."""
         lines, lower = [], 0.0
         for bracket in self.bracket_ids:
-            each = bracket.unit_amount and self.currency_id._format_exact(bracket.unit_amount)
-            fixed = bracket.flat_amount and self.currency_id.format(bracket.flat_amount)
+            each = bracket.unit_amount and self.currency_id._format_exact(bracket.unit_amount * factor)
+            fixed = bracket.flat_amount and self.currency_id.format(bracket.flat_amount * factor)
             if self.pricing_model == "stairstep" or not each:
                 price = fixed or self.currency_id.format(0.0)
             elif fixed:
@@ -236,24 +237,26 @@ class BillingPrice(models.Model):
                 )
             )
 
-    def _to_kernel(self, unit_amount=None):
+    def _to_kernel(self, unit_amount=None, factor=1.0):
         """This price for the kernels, as a ``pricing.Price``.
 
         :param unit_amount: a negotiated amount that replaces the list amount
+        :param factor: what the other amounts are multiplied by, for other taxes included in them
         """
         self.ensure_one()
+        factor = money.to_decimal(factor)
         return pricing.Price(
             model=self.pricing_model,
             unit_amount=money.to_decimal(
                 self.unit_amount if unit_amount is None else unit_amount
             ),
             package_size=money.to_decimal(self.package_size),
-            minimum_amount=money.to_decimal(self.minimum_amount),
+            minimum_amount=money.to_decimal(self.minimum_amount) * factor,
             brackets=tuple(
                 pricing.Bracket(
                     up_to=money.to_decimal(bracket.up_to),
-                    unit_amount=money.to_decimal(bracket.unit_amount),
-                    flat_amount=money.to_decimal(bracket.flat_amount),
+                    unit_amount=money.to_decimal(bracket.unit_amount) * factor,
+                    flat_amount=money.to_decimal(bracket.flat_amount) * factor,
                 )
                 for bracket in self.bracket_ids.sorted(lambda b: (not b.up_to, b.up_to))
             ),

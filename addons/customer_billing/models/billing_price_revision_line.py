@@ -490,25 +490,26 @@ class BillingPriceRevisionLine(models.Model):
         self.ensure_one()
         line_sudo = self.sudo()  # the letter's reader may see what it is about
 
-        def text(amount):
-            return line_sudo.currency_id._format_exact(float(amount))
+        def text(amount, factor=1.0):
+            return line_sudo.currency_id._format_exact(float(amount) * factor)
 
         if not self.is_scaled:
             return [(False, text(self.price_unit), text(self.new_price_unit))]
         old = line_sudo.price_id._to_kernel(unit_amount=self.price_unit)
         new = line_sudo._get_new_amounts(old)
+        factor = line_sudo.contract_line_id._get_tax_factor()
         rows = []
         if old.model not in BRACKET_MODELS:
             rows.append((False, text(old.unit_amount), text(new.unit_amount)))
         for before, after in zip(old.brackets, new.brackets, strict=True):
             label = self._get_bracket_label(before)
             rows += [
-                (label, text(amount), text(getattr(after, name)))
+                (label, text(amount, factor), text(getattr(after, name), factor))
                 for name in ("unit_amount", "flat_amount")
                 if (amount := getattr(before, name))
             ]
         if old.minimum_amount:
-            rows.append((self.env._("At least"), text(old.minimum_amount), text(new.minimum_amount)))
+            rows.append((self.env._("At least"), text(old.minimum_amount, factor), text(new.minimum_amount, factor)))
         return rows
 
     def _get_bracket_label(self, bracket: pricing.Bracket):

@@ -83,6 +83,61 @@ class TestOddCombinations(BillingCommon):
         self.assertEqual(run.move_ids.invoice_line_ids.tax_ids, other)
         self.assertAlmostEqual(run.move_ids.amount_total, 321.03)
 
+    def test_published_prices_with_taxes_included_follow_the_fiscal_position_as_invoices_do(self):
+        included = self.company_data["default_tax_sale"].copy(
+            {"name": "20 % included", "amount": 20.0, "price_include_override": "tax_included"}
+        )
+        position = self.env["account.fiscal.position"].create({"name": "Abroad"})
+        abroad = {"fiscal_position_ids": [Command.link(position.id)], "original_tax_ids": [Command.link(included.id)]}
+        none = included.copy({"name": "Exempt", "amount": 0.0, "price_include_override": "tax_excluded", **abroad})
+        self.product.write({"taxes_id": [Command.set(included.ids)], "list_price": 120.01})
+        self.customer.property_account_position_id = position
+        values = {"product_id": self.product.id, "currency_id": self.company.currency_id.id, "date_from": "2026-01-01"}
+        brackets = [Command.create({"up_to": up_to, "unit_amount": unit, "flat_amount": 6.0})
+                    for up_to, unit in ((2.0, 120.01), (0.0, 60.0))]  # fmt: skip
+        per_unit, graduated, package, rate = self.env["billing.price"].create(
+            [
+                {**values, "code": "U", "unit_amount": 120.01},
+                {**values, "code": "G", "pricing_model": "graduated", "bracket_ids": brackets, "minimum_amount": 24.0},
+                {**values, "code": "P", "pricing_model": "package", "unit_amount": 120.01, "package_size": 2.0},
+                {**values, "code": "R", "pricing_model": "percentage", "unit_amount": 0.08},
+            ]
+        )
+        contract = self.new_contract(
+            "2026-01-10",
+            [
+                {"price_id": False, "quantity": 3},
+                {"price_id": per_unit.id, "quantity": 3},
+                {"price_id": graduated.id, "quantity": 3},
+                {"price_id": package.id, "quantity": 3},
+                {"price_id": rate.id, "quantity": 1000},
+                {"price_id": False, "price_unit": 120.01, "quantity": 3},
+            ],
+        )
+        move = self.bill("2026-01-10", contract).move_ids
+        by_hand = self.env["account.move"].create(
+            {
+                "move_type": "out_invoice", "partner_id": self.customer.id, "invoice_date": "2026-01-10",
+                "invoice_line_ids": [Command.create({"product_id": self.product.id, "quantity": 3})],
+            }
+        )  # fmt: skip
+        self.assertEqual(by_hand.invoice_line_ids.tax_ids, none)
+        listed, unit, brackets, packages, share, typed = move.invoice_line_ids.sorted("sequence")
+        self.assertEqual((listed | unit).mapped("price_subtotal"), [by_hand.amount_untaxed] * 2)
+        self.assertEqual(listed.price_subtotal, 300.03)  # 3 × 120.01 / 1.2, without tax
+        self.assertEqual(brackets.price_subtotal, 260.02)  # (2 × 120.01 + 6 + 60 + 6) / 1.2
+        self.assertEqual(packages.price_subtotal, 200.02)
+        self.assertEqual(share.price_subtotal, 80.0, "a rate is no price")
+        self.assertEqual(typed.price_subtotal, 360.03, "typed for this customer")
+        self.assertIn("100.00", " ".join(contract.line_ids[2]._describe_price()))
+        # The factor is a term of the line: an amendment and a change of the position leave it.
+        self.customer.property_account_position_id = False
+        contract.action_amend({"lines": [{"line_id": contract.line_ids[2].id, "quantity": 4}]}, "2026-02-10")
+        self.assertEqual(contract.line_ids.filtered("previous_line_id").price_subtotal, 310.02)
+        self.customer.property_account_position_id = position
+        self.bill("2026-02-10", contract)
+        self.assert_sound(contract)
+
     def test_end_before_the_first_boundary(self):
         contract = self.new_contract("2026-01-10", plan_id=self.plan_month_end.id, date_end="2026-01-20")
         self.bill("2026-05-01", contract)

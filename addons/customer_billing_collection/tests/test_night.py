@@ -44,9 +44,8 @@ class TestNight(CollectionCommon):
     def test_invariant_10_queries_do_not_grow_with_customers_or_items(self):
         cases = self.env["billing.case"].sudo()
         counts = {}
-        self.new_customers(1)
-        cases._attempt_chunk(self.company, self.env["res.partner"].search([("name", "=", "Customer 0")]).ids)  # caches
-        for label, count, bills in (("few", 4, 2), ("many", 8, 2), ("long", 8, 6)):
+        # The first time fills what is cached for all time, on both days: what else ran before decides what it lacks.
+        for label, count, bills in (("caches", 2, 2), ("few", 4, 2), ("many", 8, 2), ("long", 8, 6)):
             ids = self.new_customers(count, bills).ids
             first, _result = self.count_queries(cases._attempt_chunk, self.company, ids)
             with freeze_time("2026-03-15"):
