@@ -84,6 +84,7 @@ class TestRecipients(ProfileCommon):
                 recipients.mapped("email")
             return self.env.cr.sql_log_count - before
 
+        count(firms[:2])  # what is cached for all time
         self.assertLessEqual(count(firms), count(firms[:2]) + 1)
 
     def test_bills_are_mailed_to_those_who_get_bills(self):
