@@ -136,6 +136,7 @@ class BillingEngine(models.AbstractModel):
         booked = self._load_booked(from_days)
         self._load_usage(terms, from_days, until)
         self._count_on(terms, booked)
+        self._note_taken_over(terms, booked)
         covered = defaultdict(dict)
         for line, line_terms in self._in_settling_order(terms):
             due = dues[line.contract_id]
@@ -254,6 +255,25 @@ class BillingEngine(models.AbstractModel):
                 previous = previous.previous_line_id
             if line.charge_type == "usage" and previous in terms and previous.meter_id == line.meter_id:
                 terms[line] = charging.count_on(terms[line], terms[previous], booked.get(previous.id, {}))
+
+    @api.model
+    def _note_taken_over(self, terms, booked):
+        """Note on lines that handed over in a period credited for good what the lines after them charge."""
+        followers = {line.previous_line_id: line for line in terms if line.previous_line_id}
+        for line, line_terms in terms.items():
+            entries = booked.get(line.id, {})
+            if not line_terms.handover or not any(entry.waived for entry in entries.values()):
+                continue
+            following, after = [], followers.get(line)
+            while after:
+                following.append(terms[after])
+                after = followers.get(after)
+            first = charging.period_start(line_terms, line_terms.handover)
+            periods = [(e.slot.period_start, e.slot.period_end) for e in entries.values()
+                       if e.slot.period_start == first]  # fmt: skip
+            if periods:
+                taken = charging.charged_after(following, periods[0])
+                terms[line] = replace(line_terms, taken_over=taken)
 
     @api.model
     def _load_booked(self, from_days):

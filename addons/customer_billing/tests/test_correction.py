@@ -122,6 +122,19 @@ class TestCorrection(BillingCommon):
         self.assertEqual(self.ledger(), 32.26, "the credit of January was taken back with its bill")
         self.assert_ledger_is_bills()
 
+    def test_amending_a_period_credited_for_good_costs_the_difference_and_credits_nothing_twice(self):
+        for quantity, charged in ((3, 0.0), (5, 200.0), (1, 0.0)):
+            with self.subTest(quantity=quantity):
+                contract = self.new_contract("2026-01-01", [{"quantity": 3}])
+                self.reverse(move=self.bill("2026-01-01", contract).move_ids).action_post()
+                change = {"line_id": contract.line_ids.id, "quantity": quantity}
+                contract.action_amend({"lines": [change]}, "2026-01-17")  # 15 of 31 days
+                self.bill("2026-01-20", contract)
+                total = sum(contract.charge_ids.filtered(lambda c: c.state != "void").mapped("amount"))
+                self.assertAlmostEqual(total, charged * 15 / 31, 2)
+                contract._touch(contract.date_start)
+                self.assertFalse(self.bill("2026-01-25", contract).move_ids)
+
     def test_credit_and_bill_again_after_a_partial_credit(self):
         credit = self.reverse()
         credit.invoice_line_ids.price_unit = 60.0

@@ -5,7 +5,7 @@ return the differences to book. Running them again on the result gives no differ
 All spans are half-open ``[start, end)``; amounts are in the currency of the contract.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -65,6 +65,7 @@ class Terms:
     days: tuple[usage.DayUsage, ...] = ()
     covered: Mapping[Period, Decimal] = field(default_factory=dict)
     handover: date | None = None  # from this day on another line charges in place of this one
+    taken_over: Decimal = Decimal(0)  # what that line charges for the rest of the period
     before: tuple[usage.DayUsage, ...] | None = None  # of the first slot's period, see `count_on`
 
 
@@ -223,6 +224,20 @@ def period_start(terms: Terms, day: date) -> date:
     return recurrence.boundary(terms.cycle, terms.anchor_start, index)
 
 
+def charged_after(following: Sequence[Terms], period: Period) -> Decimal:
+    """What lines that took over inside ``period`` should be charged for the rest of it.
+
+    :param following: the lines in order, each with the price that it started with
+    """
+    total = Decimal(0)
+    for terms in following:
+        for slot in line_slots(terms, max(terms.start, period[0])):
+            if (slot.period_start, slot.period_end) != period:
+                break
+            total += entitlement(terms, slot, slot_inputs(terms, slot, None)[0]).amount
+    return total
+
+
 def settle_minimum(
     covered: Mapping[Period, Decimal],
     terms: Terms,
@@ -333,9 +348,10 @@ def _difference(
     should = entitlement(terms, slot, inputs)
     booked_amount = entry.amount if entry else Decimal(0)
     amount = should.amount - booked_amount
-    handed_over = terms.end and terms.end == terms.handover and terms.end < slot.period_end
-    if entry and entry.waived and not handed_over:
-        amount = _without_waived(amount, booked_amount, entry.waived)
+    if entry and entry.waived:
+        handed_over = terms.end and terms.end == terms.handover and terms.end < slot.period_end
+        taken_over = terms.taken_over if handed_over else Decimal(0)
+        amount = _without_waived(amount, booked_amount, entry.waived, taken_over)
     if not amount and (entry or not should.served):
         return
     yield Difference(
@@ -352,19 +368,28 @@ def _difference(
     )
 
 
-def _without_waived(amount: Decimal, booked: Decimal, waived: Decimal) -> Decimal:
+def _without_waived(
+    amount: Decimal, booked: Decimal, waived: Decimal, taken_over: Decimal = Decimal(0)
+) -> Decimal:
     """What is left of a difference once what was credited for good is set off against it, so
     that no credit is given twice: charge and credits of a slot never come to less than nothing.
+
+    What another line charges for days that it took over is given back in full: an amendment
+    costs the difference of the terms, also in a period that was credited.
 
     >>> hundred, sixty = Decimal(100), Decimal(60)
     >>> [str(_without_waived(-hundred, hundred, waived)) for waived in (-hundred, -sixty)]
     ['0', '-40']
     >>> str(_without_waived(Decimal(20), hundred, -hundred))
     '20'
+    >>> [str(_without_waived(-sixty, hundred, -hundred, Decimal(taken))) for taken in (20, 80)]
+    ['-20', '-60']
     """
     if amount * waived <= 0:
         return amount
     left = booked + waived
+    if taken_over * waived < 0:
+        left += taken_over
     if left * waived >= 0:
         return Decimal(0)
     return max(amount, -left) if amount < 0 else min(amount, -left)
