@@ -131,7 +131,7 @@ class TestCorrection(BillingCommon):
                 contract.action_amend({"lines": [change]}, "2026-01-17")  # 15 of 31 days
                 self.bill("2026-01-20", contract)
                 total = sum(contract.charge_ids.filtered(lambda c: c.state != "void").mapped("amount"))
-                self.assertAlmostEqual(total, charged * 15 / 31, 2)
+                self.assertAlmostEqual(total, charged * 15 / 31, delta=0.01)  # each part is rounded
                 contract._touch(contract.date_start)
                 self.assertFalse(self.bill("2026-01-25", contract).move_ids)
 
