@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing",
     "summary": "Recurring billing: contracts, prices, charges, billing runs and a customer portal",
-    "version": "19.0.1.3.0",
+    "version": "19.0.1.4.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",

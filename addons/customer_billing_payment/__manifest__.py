@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing Payments",
     "summary": "Pay several bills at once, automatic charge of saved methods, prepaid balances",
-    "version": "19.0.1.1.0",
+    "version": "19.0.1.2.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",

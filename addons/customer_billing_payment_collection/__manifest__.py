@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing Payments and Collections",
     "summary": "Bills that are charged automatically are not dunned; those whose charge failed are",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",

@@ -1,7 +1,7 @@
 {
     "name": "Customer Billing Statements",
     "summary": "Statements of account that customers confirm or dispute",
-    "version": "19.0.1.1.0",
+    "version": "19.0.1.2.0",
     "category": "Accounting/Accounting",
     "author": "Customer Billing contributors",
     "website": "https://github.com/customer-billing/customer-billing",

@@ -40,7 +40,8 @@ class TestDispute(BillingCommon, HttpCase):
         self.assertEqual(dispute.action_view_credits()["domain"], [("id", "in", credit.ids)])
 
     def test_other_credit_notes_are_not_linked(self):
-        self.move._reverse_moves([{"date": "2026-01-10"}])
+        other = self.move._reverse_moves([{"date": "2026-01-10"}])
+        other.invoice_line_ids.price_unit = 60.0
         dispute = self.dispute()
         wizard = self.env["account.move.reversal"].with_context(
             **dispute.action_credit()["context"]
@@ -48,6 +49,7 @@ class TestDispute(BillingCommon, HttpCase):
         wizard.refund_moves()
         self.assertEqual(len(dispute.credit_move_ids), 1)
         self.assertEqual(dispute.credit_move_ids, wizard.new_move_ids)
+        self.assertEqual(dispute.credit_move_ids.amount_untaxed, 40.0)
 
     def test_nothing_to_credit(self):
         dispute = self.dispute()
