@@ -35,6 +35,11 @@ class BillingDunningPolicy(models.Model):
     minimum_amount = fields.Monetary(
         help="Nothing is demanded while less than this is overdue in all; company currency."
     )
+    date_from = fields.Date(
+        string="Old Debts Count From",
+        help="What was due before this day is treated as if it were due on it, so that customers with debts from "
+        "before are reminded from the first step on. Empty: they get the highest step at once. Interest is not affected.",
+    )
     review = fields.Boolean(
         string="Review Before Sending",
         help="What the nightly job proposes waits for a person; else it is sent by itself.",
@@ -206,4 +211,5 @@ class BillingDunningPolicy(models.Model):
             tuple(dunning.Step(s.id, s.days, s.working_days, s.minimum_amount) for s in steps),
             self.minimum_amount,
             self.calendar_id.sudo()._get_billing_calendar() if self.calendar_id else dunning.Calendar(),
+            self.date_from or None,
         )

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import date, timedelta
 from unittest.mock import patch
 
 from freezegun import freeze_time
@@ -797,6 +797,20 @@ class TestPolicy(CollectionCommon):
         )
         own.active = False
         self.assertEqual(get(partners, self.company)[self.customer], segment)
+
+    def test_debts_from_before_begin_with_the_first_step(self):
+        self.policy.date_from = "2026-03-01"
+        self.invoice("2025-11-30", 100.0)
+        self.invoice("2026-03-05", 50.0)
+        for day, steps in (
+            ("2026-03-03", []), ("2026-03-04", ["Friendly"]), ("2026-03-10", ["Friendly"]),
+            ("2026-03-11", ["Friendly", "Call"]), ("2026-03-21", ["Friendly", "Call", "Second"]),
+        ):  # fmt: skip
+            with freeze_time(day), self.subTest(day):
+                self.night()
+                reminders = self.case().notice_ids.filtered(lambda n: n.state == "sent" and n.step_id.days > 0)
+                self.assertEqual(reminders.sorted("id").step_id.mapped("name"), steps)
+                self.assertEqual(self.case().days_overdue, (fields.Date.to_date(day) - date(2025, 11, 30)).days)
 
     def test_the_policy_of_a_tier_goes_before_that_of_a_segment(self):
         tag = self.env["res.partner.category"].create({"name": "VIP"})

@@ -80,15 +80,26 @@ class Item:
 
 @dataclass(frozen=True)
 class Policy:
-    """Steps by days, the least amount in company currency, and the working days."""
+    """Steps by days, the least amount in company currency, and the working days. ``start``: the steps after the due
+    date count from this day for what was due before."""
 
     steps: tuple
     minimum: float = 0.0
     calendar: Calendar = Calendar()
+    start: date | None = None
     cache: dict = field(default_factory=dict, compare=False, repr=False)
 
     def step_day(self, step, due):
-        """The day of a step for a due date: never on a day off, a reminder rather before it."""
+        """The day of a step for a due date: never on a day off, a reminder rather before it.
+
+        >>> policy = Policy((Step(1, -3), Step(2, 7)), start=date(2026, 3, 1))
+        >>> [policy.step_day(policy.steps[1], date(2026, month, 9)).isoformat() for month in (1, 3)]
+        ['2026-03-08', '2026-03-16']
+        >>> policy.step_day(policy.steps[0], date(2026, 1, 9)).isoformat()
+        '2026-01-06'
+        """
+        if self.start and step.days > 0:
+            due = max(due, self.start)
         key = (step, due)
         if key not in self.cache:
             if step.working_days:
