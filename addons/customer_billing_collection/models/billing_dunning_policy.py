@@ -38,7 +38,8 @@ class BillingDunningPolicy(models.Model):
     date_from = fields.Date(
         string="Old Debts Count From",
         help="What was due before this day is treated as if it were due on it, so that customers with debts from "
-        "before are reminded from the first step on. Empty: they get the highest step at once. Interest is not affected.",
+        "before are reminded from the first step on. Empty: they get the highest step at once. Interest is not "
+        "affected.",
     )
     review = fields.Boolean(
         string="Review Before Sending",
