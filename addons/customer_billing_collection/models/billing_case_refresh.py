@@ -109,7 +109,7 @@ class BillingCase(models.Model):
         for case, rows in items.items():
             # what is on its way has not arrived
             kernel_items = self._get_kernel_items({**row, "transit": 0.0} for row in rows)
-            owed = {item.key for item in dunning.uncovered(kernel_items, case._get_rounding())}
+            owed = {item.key for item in dunning.lasting_debts(kernel_items, case._get_rounding())}
             for row in rows:
                 if row["move_line_id"] in owed:
                     lines[row["move_line_id"]] = moves[row["move_id"]] = case

@@ -256,6 +256,25 @@ class TestSending(CollectionCommon):
             self.env.cr.precommit.run()
         self.assertEqual((new.state, self.case().next_step_id.name), ("closed", "Friendly"), "all of that is settled")
 
+    def test_invariant_14_what_a_credit_covers_hands_on_no_step(self):
+        old = self.invoice("2026-03-10", 100.0)
+        self.work_nights("03-21")
+        self.pay("2026-03-22", 100.0)
+        self.work_nights("03-22")
+        late = self.invoice("2026-03-23", 50.0)
+        self.work_nights("03-26")
+        case = self.case()
+        self.assertEqual(self.sent(), ["Friendly"])
+        with freeze_time("2026-03-27"):  # of the older bill too, which was demanded by “Call”
+            values = {"amount": 150.0, "date": "2026-03-28", "move_line_ids": self.item(old) | self.item(late)}
+            promise = self.env["billing.promise"].create({"case_id": case.id, "grace_days": 0, **values})
+            case.action_propose()
+        self.assertEqual((case.state, case.step_id.name), ("promised", "Friendly"))
+        self.work_nights("03-29")
+        self.assertEqual((promise.state, case.step_id.name, case.next_step_id.name), ("broken", "Friendly", "Call"))
+        self.work_nights("04-02")
+        self.assertEqual(self.sent(), ["Friendly", "Call"])
+
     def test_invariant_14_a_payment_that_came_back(self):
         old = self.invoice("2026-03-10", 100.0)
         self.work_nights("03-21")

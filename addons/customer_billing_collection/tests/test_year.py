@@ -308,13 +308,15 @@ class TestYear(ReceivableCommon):
                 self.reminded[case, due] = step.days
 
     def get_owed(self, rows):
-        """The debts of a customer that open credits do not cover: they go to the oldest that is free."""
-        left = -sum(item.amount for item in rows if item.amount < 0)
+        """The debts of a customer that open credits do not cover: they go to the oldest that is free. What a promise
+        keeps from its credit for some days is not owed by that."""
+        debts = sorted((item for item in rows if item.amount > 0), key=lambda item: (item.due, item.id))
+        left = free = -sum(item.amount for item in rows if item.amount < 0)
         owed = []
-        for item in sorted((item for item in rows if item.amount > 0), key=lambda item: (item.due, item.id)):
-            used = min(left, item.amount) if item.free else 0
-            left -= used
-            if item.amount - used > 0.004:
+        for item in debts:
+            used, at_last = min(left, item.amount) if item.free else 0, min(free, item.amount)
+            left, free = left - used, free - at_last
+            if item.amount - max(used, at_last) > 0.004:
                 owed.append(item)
         return owed
 

@@ -1,6 +1,6 @@
 """Which dunning step is due, for which items, and how urgent a case is. Plain Python."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 DAY = timedelta(days=1)
@@ -183,6 +183,19 @@ def uncovered(items, rounding=0.01):
         if item.excluded or credit < -rounding / 2:
             found.append(item)
     return found
+
+
+def lasting_debts(items, rounding=0.01):
+    """The items that credits cover neither now nor when nothing is excluded any more: for a while, what is promised or
+    in dispute leaves the credits to others.
+
+    >>> items = [Item(1, date(2026, 1, 1), 100.0, 100.0, "promise"), Item(2, date(2026, 1, 8), 50.0, 50.0, "promise"),
+    ...          Item(3, date(2026, 1, 9), -100.0, -100.0)]
+    >>> [item.key for item in uncovered(items)], [item.key for item in lasting_debts(items)]
+    ([1, 2], [2])
+    """
+    free = {item.key for item in uncovered([replace(item, excluded=None) for item in items], rounding)}
+    return [item for item in uncovered(items, rounding) if item.key in free]
 
 
 def oldest_due(items, today, rounding=0.01):
