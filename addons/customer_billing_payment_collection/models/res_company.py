@@ -10,6 +10,7 @@ class ResCompany(models.Model):
         help="An online payment that its provider does not confirm keeps its bills out of dunning for so many days "
         "after the last news. Direct debits may take 14 days. What the provider has confirmed, and automatic charges "
         "without an outcome, are waited for without limit.",
+        groups="base.group_user",
     )
 
     _billing_transit_days_positive = models.Constraint(
