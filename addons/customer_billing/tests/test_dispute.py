@@ -42,6 +42,7 @@ class TestDispute(BillingCommon, HttpCase):
     def test_other_credit_notes_are_not_linked(self):
         other = self.move._reverse_moves([{"date": "2026-01-10"}])
         other.invoice_line_ids.price_unit = 60.0
+        other.action_post()
         dispute = self.dispute()
         wizard = self.env["account.move.reversal"].with_context(
             **dispute.action_credit()["context"]
