@@ -81,6 +81,7 @@ class AccountMove(models.Model):
         entries_sudo = charges_sudo.contract_line_id.charge_ids.filtered(
             lambda charge: charge.state == "billed" and charge.slot_start in charges_sudo.mapped("slot_start")
         )
+        # sudo: their numbers are told, also where who credits may not open them
         others = (self.sudo().reversal_move_ids | entries_sudo.move_id).filtered(
             lambda move: move != self and move.state != "cancel"
         )

@@ -53,6 +53,7 @@ class BillingContract(models.Model):
         :return: list of dicts, one for each line: ``contract_id``, ``name``, ``date_from``, ``date_to`` (inclusive),
             ``quantity`` as text, ``amount`` before minimum commitments, ``currency``
         """
+        # sudo: prices and meters, for the figures that a reader of the contract is shown
         metered_sudo = self.sudo().line_ids.filtered(lambda line: line.charge_type == "usage")
         lines_sudo = metered_sudo.filtered(  # access was checked: prices are closed to customers
             lambda line: line.date_start <= today

@@ -15,7 +15,7 @@ class MailTemplate(models.Model):
         :return: the mails, as superuser
         """
         self.ensure_one()
-        mails_sudo = self.env["mail.mail"].sudo()
+        mails_sudo = self.env["mail.mail"].sudo()  # the system's queue
         if partners is None:
             [ids] = self._render_field("partner_to", record.ids).values()
             partners = self.env["res.partner"].browse(self._parse_partner_to(ids or ""))
