@@ -103,7 +103,14 @@ class AccountMove(models.Model):
 
         The outcome is awaited, or the first or next charge is ahead and a mandate covers it.
         """
-        moves_sudo = self.sudo()  # whether a bill is demanded follows from it, whoever asks
+        # sudo: whether a bill is demanded follows from it, whoever asks; of thousands, few have to do with charges
+        moves_sudo = self.sudo().search(
+            [
+                ("id", "in", self.ids), "|", ("billing_charge_state", "in", [*OPEN, "retry"]),
+                "&", ("billing_charge_state", "=", False),
+                ("billing_contract_ids.plan_id.invoice_policy", "=", "charge"),
+            ]
+        )  # fmt: skip
         expected = moves_sudo.filtered(lambda move: move.billing_charge_state in OPEN)
         ahead = (moves_sudo - expected).filtered(lambda move: move._get_billing_next_charge_date())
         covered = self.env["billing.payment.mandate"]._get_for_moves(ahead)

@@ -20,7 +20,7 @@ class BillingCase(models.Model):
         # sudo: a case is read as a whole
         moves_sudo = self.env["account.move"].sudo().browse({row["move_id"] for row in rows})
         expected = set(moves_sudo._filter_billing_charge_expected().ids)
-        failed = set(moves_sudo.filtered(lambda move: move.billing_charge_state == "failed").ids)
+        failed = set(moves_sudo.search([("id", "in", moves_sudo.ids), ("billing_charge_state", "=", "failed")]).ids)
         for row in rows:
             row["charge_failed"] = row["residual"] > 0 and row["move_id"] in failed
             if row["residual"] > 0 and row["move_id"] in expected and not row["excluded"]:
